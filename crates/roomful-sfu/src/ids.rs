@@ -1,0 +1,69 @@
+//! A type for every identifier and role, so that no two of them can be swapped by accident.
+
+use std::fmt;
+
+/// Declares a string newtype that prints as the string itself.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps the text as it stands.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// What people type to meet: the same name is the same room.
+    RoomName
+}
+text_id! {
+    /// Server-made name of one life of a room, `RM_…`: a room that ends and begins again gets another.
+    RoomSid
+}
+text_id! {
+    /// Stable, application-given name for who a participant is; survives reconnects.
+    Identity
+}
+text_id! {
+    /// Server-made name of one presence in one room, `PA_…`: a rejoin gets another.
+    ParticipantSid
+}
+text_id! {
+    /// Server-made name of one publication, `TR_…`.
+    TrackSid
+}
+
+/// One WebSocket of one client, numbered by the shell that owns the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// One participant on one worker; never reused while the worker lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParticipantId(pub u64);
+
+/// Seconds since 1970-01-01T00:00:00Z, as tokens count them (RFC 7519 §2, NumericDate).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixTime(pub u64);

@@ -1,0 +1,1 @@
+//! A virtual network and virtual clients around the real core.

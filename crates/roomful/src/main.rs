@@ -1,0 +1,2 @@
+//! The Roomful server.
+fn main() {}

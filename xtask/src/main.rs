@@ -1,0 +1,2 @@
+//! Roomful's development commands.
+fn main() {}
