@@ -1,0 +1,66 @@
+/** Every peer connection the page made, so that a test can ask what was negotiated and what arrived. */
+const connections: RTCPeerConnection[] = [];
+
+/** What the page's peer connections say about one stream. */
+export interface Stream {
+  direction: 'inbound' | 'outbound';
+  kind: string;
+  /** The codec in use, not the one asked for: `video/VP8`. */
+  codec: string;
+  packets: number;
+  bytes: number;
+  layer: string;
+  height: number;
+}
+
+/** Notes every peer connection made from now on. */
+export function watchConnections(): void {
+  const Native = window.RTCPeerConnection as typeof RTCPeerConnection | undefined;
+  if (!Native) return;
+  window.RTCPeerConnection = class Watched extends Native {
+    constructor(configuration?: RTCConfiguration) {
+      super(configuration);
+      connections.push(this);
+    }
+  };
+}
+
+/** The RTP streams of every connection that is still open. */
+export async function streams(): Promise<Stream[]> {
+  const open = connections.filter((connection) => connection.connectionState !== 'closed');
+  const reports = await Promise.all(open.map((connection) => connection.getStats()));
+  return reports.flatMap(streamsOf);
+}
+
+/** How the open connections' media travels: candidate types and protocols of the pairs in use. */
+export async function paths(): Promise<string[]> {
+  const open = connections.filter((connection) => connection.connectionState !== 'closed');
+  const reports = await Promise.all(open.map((connection) => connection.getStats()));
+  return reports.flatMap((report) => {
+    const entries = [...report.values()] as Record<string, unknown>[];
+    const pairs = entries.filter((entry) => entry.type === 'candidate-pair' && entry.nominated);
+    return pairs.map((pair) => {
+      const local = report.get(String(pair.localCandidateId)) as Record<string, unknown> | undefined;
+      return `${String(local?.candidateType)}/${String(local?.protocol)}`;
+    });
+  });
+}
+
+function streamsOf(report: RTCStatsReport): Stream[] {
+  const entries = [...report.values()] as Record<string, unknown>[];
+  return entries
+    .filter((entry) => entry.type === 'inbound-rtp' || entry.type === 'outbound-rtp')
+    .map((entry) => {
+      const inbound = entry.type === 'inbound-rtp';
+      const codec = report.get(String(entry.codecId)) as { mimeType?: string } | undefined;
+      return {
+        direction: inbound ? 'inbound' : 'outbound',
+        kind: String(entry.kind),
+        codec: codec?.mimeType ?? 'none yet',
+        packets: Number(inbound ? entry.packetsReceived : entry.packetsSent) || 0,
+        bytes: Number(inbound ? entry.bytesReceived : entry.bytesSent) || 0,
+        layer: typeof entry.rid === 'string' ? entry.rid : '',
+        height: Number(entry.frameHeight) || 0,
+      };
+    });
+}

@@ -1,0 +1,54 @@
+import { type Browser, type BrowserServer, chromium, firefox } from '@playwright/test';
+
+export type Engine = 'chromium' | 'firefox';
+export const ENGINES: readonly Engine[] = ['chromium', 'firefox'];
+
+const CHROMIUM = process.env.ROOMFUL_CHROMIUM ?? '/usr/bin/chromium';
+const FIREFOX = process.env.ROOMFUL_FIREFOX ?? '/usr/bin/firefox-esr';
+
+const CHROMIUM_FLAGS = [
+  '--allow-loopback-in-peer-connection',
+  '--autoplay-policy=no-user-gesture-required',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  // A name that is not localhost, so that a page over plain HTTP is not a secure context, as on a LAN.
+  '--host-resolver-rules=MAP lan.test 127.0.0.1',
+];
+
+const FIREFOX_PREFERENCES = {
+  'media.autoplay.default': 0,
+  'media.navigator.permission.disabled': true,
+  'media.navigator.streams.fake': true,
+  // Without these two a page whose getUserMedia is replaced has no capture permission, and Firefox then offers only
+  // the address of its default route, which a machine with nothing but loopback does not have.
+  'permissions.default.camera': 1,
+  'permissions.default.microphone': 1,
+  'media.peerconnection.ice.loopback': true,
+  // Windows of other participants cover each other; all of them are being looked at.
+  'dom.min_background_timeout_value': 4,
+  'widget.windows.window_occlusion_tracking.enabled': false,
+};
+
+/** Starts a browser of Debian's. Tests run as root on build machines, where Chromium has no sandbox. */
+export function launch(engine: Engine): Promise<Browser> {
+  if (engine === 'chromium') return chromium.launch(chromiumOptions());
+  return firefox.launch({
+    channel: 'moz-firefox',
+    executablePath: FIREFOX,
+    firefoxUserPrefs: FIREFOX_PREFERENCES,
+  });
+}
+
+/** A Chromium of its own, with its process: to be killed and stopped, as a battery and a lid do it. */
+export async function launchApart(): Promise<{ browser: Browser; server: BrowserServer; group: number }> {
+  const server = await chromium.launchServer(chromiumOptions());
+  const pid = server.process().pid;
+  if (pid === undefined) throw new Error('Chromium was started but has no process id');
+  const browser = await chromium.connect(server.wsEndpoint());
+  // Playwright starts browsers as leaders of their own process group: the negative id names every process of it.
+  return { browser, server, group: -pid };
+}
+
+function chromiumOptions() {
+  return { executablePath: CHROMIUM, args: CHROMIUM_FLAGS, chromiumSandbox: process.getuid?.() !== 0 };
+}
