@@ -1,5 +1,6 @@
 //! The sans-IO core of Roomful.
 
+pub mod frame;
 pub mod ids;
 pub mod join;
 mod output;
