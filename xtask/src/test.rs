@@ -33,7 +33,7 @@ pub(crate) fn everything(root: &Path) -> Result<bool> {
 pub(crate) fn part(root: &Path, part: &str, pattern: Option<&str>) -> Result<bool> {
     let outcomes = match part {
         "rust" => rust(root, pattern),
-        "web" => web(root, pattern)?,
+        "web" => web(root, pattern)?.into(),
         "e2e" => {
             let mut outcomes =
                 vec![Outcome::of("install browsers", install::browsers), release(root)];
