@@ -1,0 +1,65 @@
+//! What the first bytes of a payload say: where a stream can be entered.
+//!
+//! Every parser takes any bytes; truncated or malformed ones simply start nothing.
+
+mod av1;
+mod h264;
+pub(super) mod vp8;
+mod vp9;
+
+#[cfg(test)]
+mod tests;
+
+/// A codec that publications may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// RFC 7587.
+    Opus,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// RFC 6184.
+    H264,
+    /// RTP Payload Format For AV1, v1.0.0 (Alliance for Open Media).
+    Av1,
+}
+
+impl Codec {
+    /// Timestamp units per second: 48 000 for Opus (RFC 7587 §4.1), 90 000 for every video codec.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
+        }
+    }
+}
+
+/// Whether decoding can begin with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// No: it continues something, or nothing is known about it.
+    No,
+    /// Yes, if it is the first packet of its frame, which the payload alone does not tell.
+    IfFrameBegins,
+    /// Yes.
+    Yes,
+}
+
+/// Whether a decoder can begin with this packet: it is the first of a keyframe, or audio.
+pub fn entry(codec: Codec, payload: &[u8]) -> Entry {
+    match codec {
+        Codec::Opus if !payload.is_empty() => Entry::Yes,
+        Codec::Vp8 if vp8::starts_keyframe(payload) => Entry::Yes,
+        Codec::Vp9 if vp9::starts_keyframe(payload) => Entry::Yes,
+        Codec::Av1 if av1::starts_keyframe(payload) => Entry::Yes,
+        Codec::H264 => h264::entry(payload),
+        Codec::Opus | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Entry::No,
+    }
+}
+
+/// Whether this may be the first packet of a keyframe: what a publication counts and what answers a
+/// keyframe request. Always false for audio.
+pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    codec != Codec::Opus && entry(codec, payload) != Entry::No
+}

@@ -1,0 +1,1 @@
+//! Payloads as senders make them, and as nobody should.

@@ -1,0 +1,1 @@
+//! Many calls, checked from the receiving end.
