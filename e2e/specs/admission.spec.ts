@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as LiveKit from 'livekit-client';
+import type { Page } from '@playwright/test';
+import type { Server } from '../stage/server';
+import { KEY, SECRET, sign } from '../stage/token';
+import { expect, test } from '../stage/test';
+
+// The server speaks LiveKit's protocol: here an unmodified livekit-client joins without the page.
+
+const SDK = readFileSync(createRequire(import.meta.url).resolve('livekit-client/dist/livekit-client.umd.js'), 'utf8');
+const KEYS = { LIVEKIT_KEYS: `${KEY}: ${SECRET}` };
+
+declare global {
+  interface Window {
+    LivekitClient: typeof LiveKit;
+    room: LiveKit.Room;
+  }
+}
+
+/** An empty page of the server's origin with livekit-client in it. */
+async function openSdk(page: Page, server: Server): Promise<void> {
+  await page.route('**/sdk-page', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>sdk</title>' }));
+  await page.goto(`${server.url}/sdk-page`);
+  await page.evaluate(SDK);
+}
+
+/** Connects with livekit-client; resolves to the error's text, or to `connected`. */
+function connect(page: Page, server: Server, token: string): Promise<string> {
+  return page.evaluate(
+    async ({ url, token: proof }) => {
+      window.room = new window.LivekitClient.Room();
+      try {
+        await window.room.connect(url, proof);
+        return 'connected';
+      } catch (error) {
+        return String(error);
+      }
+    },
+    { url: server.url.replace('http', 'ws'), token },
+  );
+}
+
+async function validate(server: Server, query: string, token: string) {
+  const answer = await fetch(`${server.url}/rtc/v1/validate${query}`, { headers: { Authorization: `Bearer ${token}` } });
+  return { status: answer.status, text: await answer.text() };
+}
+
+test('an unmodified livekit-client joins with a valid token', async ({ person, serve, room }) => {
+  const server = await serve(KEYS);
+  const { page } = await person('Sdk', { server });
+  await openSdk(page, server);
+  expect(await connect(page, server, sign({ room, identity: 'sdk' }))).toBe('connected');
+  expect(await page.evaluate(() => [window.room.name, window.room.localParticipant.identity])).toEqual([room, 'sdk']);
+  expect(await validate(server, '', sign({ room, identity: 'sdk' }))).toEqual({ status: 200, text: 'success' });
+});
+
+test('two livekit-clients publish, subscribe, exchange data and see each other leave', async ({ person, serve, room }) => {
+  const server = await serve(KEYS);
+  const [one, two] = [(await person('One', { server })).page, (await person('Two', { server })).page];
+  for (const [page, identity] of [[one, 'one'], [two, 'two']] as const) {
+    await openSdk(page, server);
+    expect(await connect(page, server, sign({ room, identity }))).toBe('connected');
+  }
+  await one.evaluate(() => window.room.localParticipant.enableCameraAndMicrophone());
+  const subscribed = () =>
+    two.evaluate(() =>
+      [...window.room.remoteParticipants.values()]
+        .flatMap((participant) => [...participant.trackPublications.values()])
+        .filter((publication) => publication.isSubscribed)
+        .map((publication) => publication.source)
+        .sort(),
+    );
+  await expect.poll(subscribed).toEqual(['camera', 'microphone']);
+  for (const reliable of [true, false]) {
+    const arrived = two.evaluate(
+      () => new Promise<string>((resolve) => window.room.once('dataReceived', (payload) => resolve(new TextDecoder().decode(payload)))),
+    );
+    await one.evaluate((wanted) => window.room.localParticipant.publishData(new TextEncoder().encode(`hello ${wanted}`), { reliable: wanted }), reliable);
+    expect(await arrived).toBe(`hello ${reliable}`);
+  }
+  await one.evaluate(() => window.room.disconnect());
+  await expect.poll(() => two.evaluate(() => window.room.remoteParticipants.size)).toBe(0);
+});
+
+const REFUSALS = [
+  { story: 'a token signed with a wrong secret', claims: { secret: 'another-secret-that-is-long-enough-too' }, says: /signature/i },
+  { story: 'a token of an unknown key', claims: { key: 'nobody' }, says: /key/i },
+  { story: 'an expired token', claims: { expiresIn: -3600 }, says: /expired/i },
+] as const;
+
+for (const { story, claims, says } of REFUSALS) {
+  test(`${story} is refused with a clear message`, async ({ person, serve, room }) => {
+    const server = await serve(KEYS);
+    const token = sign({ room, identity: 'sdk', ...claims });
+    const answer = await validate(server, '', token);
+    expect(answer.status).toBe(401);
+    expect(answer.text).toMatch(says);
+    const { page } = await person('Sdk', { server });
+    await openSdk(page, server);
+    expect(await connect(page, server, token)).toMatch(says);
+  });
+}
+
+test('a token for another room is refused with a clear message', async ({ serve, room }) => {
+  const server = await serve(KEYS);
+  const answer = await validate(server, `?room=${encodeURIComponent(room)}`, sign({ room: 'elsewhere', identity: 'sdk' }));
+  expect(answer.status).toBe(401);
+  expect(answer.text).toMatch(/room/i);
+});
+
+test('garbage and nothing at all are no tokens', async ({ serve }) => {
+  const server = await serve(KEYS);
+  expect((await validate(server, '', 'garbage')).status).toBe(401);
+  expect((await fetch(`${server.url}/rtc/v1/validate`)).status).toBe(401);
+});

@@ -1,0 +1,108 @@
+import { type Browser, type BrowserContextOptions, expect, test as base } from '@playwright/test';
+import type { Access } from '../in-page/devices';
+import { type Engine, launch } from './browsers';
+import { probeScript } from './bundle';
+import { Participant } from './participant';
+import { Server } from './server';
+
+/** How a person comes to the page; what is left out is ordinary. */
+export interface Arrival {
+  engine?: Engine;
+  camera?: Access;
+  microphone?: Access;
+  /** Another server than the test's own. */
+  server?: Server;
+  /** Another origin of the server, where its page is opened under another name. */
+  origin?: string;
+  /** A browser of the test's own, instead of the one all pages of its kind share. */
+  browser?: Browser;
+  context?: BrowserContextOptions;
+}
+
+interface Fixtures {
+  /** A room nobody else is in. */
+  room: string;
+  /** Opens a browser page for someone, with their own painter and tone. */
+  person(name: string, arrival?: Arrival): Promise<Participant>;
+  /** Starts one more server, with an environment of its own. */
+  serve(environment?: Record<string, string>): Promise<Server>;
+}
+
+interface WorkerFixtures {
+  server: Server;
+  browsers: (engine: Engine) => Promise<Browser>;
+}
+
+let rooms = 0;
+
+export const test = base.extend<Fixtures, WorkerFixtures>({
+  server: [
+    async ({}, use) => {
+      const server = await Server.start();
+      await use(server);
+      server.kill();
+    },
+    { scope: 'worker' },
+  ],
+
+  browsers: [
+    async ({}, use) => {
+      const started = new Map<Engine, Promise<Browser>>();
+      await use((engine) => {
+        const browser = started.get(engine) ?? launch(engine);
+        started.set(engine, browser);
+        return browser;
+      });
+      for (const browser of started.values()) await (await browser).close();
+    },
+    { scope: 'worker' },
+  ],
+
+  room: async ({}, use) => {
+    rooms += 1;
+    await use(`story ${process.pid}-${rooms}`);
+  },
+
+  serve: async ({}, use) => {
+    const servers: Server[] = [];
+    await use(async (environment) => {
+      const server = await Server.start(environment);
+      servers.push(server);
+      return server;
+    });
+    for (const server of servers) server.kill();
+  },
+
+  person: async ({ server, browsers }, use, testInfo) => {
+    const logged = server.log.length;
+    const people: Participant[] = [];
+    const close: (() => Promise<void>)[] = [];
+    const errors: string[] = [];
+    await use(async (name, arrival = {}) => {
+      const browser = arrival.browser ?? (await browsers(arrival.engine ?? 'chromium'));
+      const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, ...arrival.context });
+      // A browser of the test's own is ended by the test: it may be stopped, and then it would never close.
+      if (!arrival.browser) close.push(() => context.close());
+      const page = await context.newPage();
+      const painter = people.length + 1;
+      const access = { camera: arrival.camera ?? 'granted', microphone: arrival.microphone ?? 'granted' } as const;
+      await page.addInitScript({ content: probeScript({ painter, ...access }) });
+      page.on('pageerror', (error) => errors.push(`${name}: ${error.stack ?? error.message}`));
+      const origin = arrival.origin ?? (arrival.server ?? server).url;
+      const participant = new Participant(page, name, painter, origin);
+      people.push(participant);
+      return participant;
+    });
+    if (testInfo.status !== testInfo.expectedStatus) {
+      await testInfo.attach('server.log', { body: server.log.slice(logged), contentType: 'text/plain' });
+      for (const { page, name } of people) {
+        const picture = await page.screenshot({ timeout: 3000 }).catch(() => null);
+        if (picture) await testInfo.attach(`${name}.png`, { body: picture, contentType: 'image/png' });
+      }
+    }
+    for (const each of close) await each();
+    expect(errors, 'errors the pages did not handle').toEqual([]);
+  },
+});
+
+export { expect };
