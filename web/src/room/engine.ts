@@ -1,0 +1,28 @@
+/** Loads livekit-client, the media engine, once and only after the lobby has painted. */
+
+import { EngineLoadError } from './ending';
+
+/** livekit-client's module, the way `import()` gives it. */
+export type Engine = typeof import('livekit-client');
+
+let loading: Promise<Engine> | undefined;
+
+/**
+ * The media engine; the first call starts the download, later ones share it.
+ *
+ * @throws {EngineLoadError} The file could not be fetched. The next call tries again.
+ */
+export function loadEngine(): Promise<Engine> {
+  loading ??= import('livekit-client').then(
+    (engine) => {
+      // livekit-client logs every transition; what matters to a person is on the page instead.
+      engine.setLogLevel(engine.LogLevel.warn);
+      return engine;
+    },
+    () => {
+      loading = undefined;
+      throw new EngineLoadError('the media engine could not be loaded');
+    },
+  );
+  return loading;
+}
