@@ -15,5 +15,6 @@ export default defineConfig({
   projects: [
     { name: 'stories', testDir: 'specs' },
     { name: 'bench', testDir: 'bench', timeout: 600_000 },
+    { name: 'shots', testDir: 'shots' },
   ],
 });

@@ -1,3 +1,4 @@
+import { type Arrivals, arrived, watchFirstFrame, watchJoin } from './arrivals';
 import { paths, type Stream, streams, watchConnections } from './connections';
 import { liveTracks, type Person, replaceDevices } from './devices';
 import { read, type Reading } from './reader';
@@ -17,6 +18,8 @@ export interface Probe {
   streams(): Promise<Stream[]>;
   /** The candidate pairs in use, as `type/protocol`. */
   paths(): Promise<string[]>;
+  /** When Join was pressed, and when each painter was first seen. */
+  arrivals(): Arrivals;
   /** Scripts that ran although they came in as text: names and messages set this if they are ever executed. */
   trapped: boolean;
 }
@@ -35,6 +38,7 @@ export function install(person: Person): void {
   replaceDevices(person);
   watchConnections();
   watchPlayback();
+  watchJoin();
   window.roomfulProbe = {
     read,
     hears: () => listen(audible(), LISTEN_MILLISECONDS),
@@ -42,6 +46,7 @@ export function install(person: Person): void {
     liveTracks,
     streams,
     paths,
+    arrivals: arrived,
     trapped: false,
   };
 }
@@ -56,6 +61,7 @@ function watchPlayback(): void {
     set(this: HTMLMediaElement, stream: MediaProvider | null) {
       set.call(this, stream);
       if (stream) played.add(this);
+      if (stream && this instanceof HTMLVideoElement) void watchFirstFrame(this);
       else played.delete(this);
     },
   });

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import ts from 'typescript';
 import type { Person } from '../in-page/devices';
 
-const MODULES = ['strip', 'tone', 'painter', 'reader', 'devices', 'connections', 'probe'] as const;
+const MODULES = ['strip', 'tone', 'painter', 'reader', 'devices', 'connections', 'arrivals', 'probe'] as const;
 
 let bundled: string | undefined;
 
 /** A classic script that installs the probe for `person` before any script of the page runs. */
 export function probeScript(person: Person): string {
   bundled ??= MODULES.map((name) => `${JSON.stringify(`./${name}`)}(exports, require) {${compiled(name)}}`).join(',');
-  // Forty lines of bundler for seven small files, so that the tests need no bundler package of their own.
+  // A few lines of bundler for eight small files, so that the tests need no bundler package of their own.
   return `(() => {
     const factories = {${bundled}};
     const made = {};
