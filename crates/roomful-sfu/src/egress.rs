@@ -37,11 +37,12 @@ impl Layer {
     pub const MID: Self = Self(1);
     /// The highest.
     pub const HIGH: Self = Self(2);
+    /// Every layer, lowest first.
+    pub const ALL: [Self; Self::COUNT] = [Self::LOW, Self::MID, Self::HIGH];
 
-    const ALL: [Self; Self::COUNT] = [Self::LOW, Self::MID, Self::HIGH];
-
-    fn index(self) -> usize {
-        usize::from(self.0)
+    /// Its rank as an index, below [`Layer::COUNT`] for every layer that is forwarded.
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 

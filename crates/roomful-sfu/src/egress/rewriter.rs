@@ -97,7 +97,7 @@ impl Rewriter {
             Some(last) => after_seam(last, packet),
             None => packet.timestamp,
         };
-        let seq = self.sent.next();
+        let seq = self.sent.give_up_open();
         let span = Span {
             first: packet.seq,
             end: u64::MAX,
@@ -164,17 +164,22 @@ impl Rewriter {
         };
         let seq = packet.seq.wrapping_add(span.seq_shift);
         let timestamp = packet.timestamp.wrapping_add(span.timestamp_shift);
-        let from_the_future = self
-            .newest_frame
-            .is_none_or(|newest| timestamp.wrapping_sub(newest.timestamp).cast_signed() > 0);
-        if from_the_future || !self.sent.has_place_for(seq) {
+        let Some(newest) = self.newest_frame else { return Rewritten::Drop };
+        let step = timestamp.wrapping_sub(newest.timestamp).cast_signed();
+        // Behind skipped packets, a late one can still be the newest of the outgoing stream.
+        let leads = seq >= self.sent.after_newest_sent();
+        let plausible = if leads { step >= 0 } else { step <= 0 };
+        if !plausible || !self.sent.has_place_for(seq) {
             return Rewritten::Drop;
+        }
+        if step > 0 {
+            self.newest_frame = Some(Frame { timestamp, arrival: packet.arrival });
         }
         Rewritten::Send(self.header(packet, seq, timestamp))
     }
 
     fn header(&mut self, packet: &IncomingPacket<'_>, seq: u64, timestamp: u64) -> OutgoingHeader {
-        let newest = seq >= self.sent.next();
+        let newest = seq >= self.sent.after_newest_sent();
         self.sent.insert(seq);
         let vp8 = match packet.codec {
             Codec::Vp8 => self.vp8.rewrite(packet.payload, newest),

@@ -4,6 +4,7 @@
 #[derive(Debug)]
 pub(super) struct SentWindow {
     next: u64,
+    after_newest_sent: u64,
     words: [u64; Self::WORDS],
 }
 
@@ -16,12 +17,12 @@ impl SentWindow {
 
     /// A stream that begins at `first`.
     pub(super) fn new(first: u64) -> Self {
-        Self { next: first, words: [0; Self::WORDS] }
+        Self { next: first, after_newest_sent: first, words: [0; Self::WORDS] }
     }
 
-    /// The number after the newest.
-    pub(super) fn next(&self) -> u64 {
-        self.next
+    /// The number after the newest that was sent.
+    pub(super) fn after_newest_sent(&self) -> u64 {
+        self.after_newest_sent
     }
 
     /// Moves on to `next`; the numbers passed over are places to fill.
@@ -33,9 +34,17 @@ impl SentWindow {
         self.next = self.next.max(next);
     }
 
+    /// Gives up the places behind the newest that was sent; returns the first of them.
+    pub(super) fn give_up_open(&mut self) -> u64 {
+        self.next = self.after_newest_sent;
+        self.next
+    }
+
     /// Records `seq` as sent.
     pub(super) fn insert(&mut self, seq: u64) {
-        self.open(seq.wrapping_add(1));
+        let after = seq.wrapping_add(1);
+        self.open(after);
+        self.after_newest_sent = self.after_newest_sent.max(after);
         *self.word(seq) |= Self::bit(seq);
     }
 
