@@ -1,15 +1,28 @@
 //! The sans-IO core of Roomful.
 
+mod clock;
+mod demux;
 pub mod egress;
 pub mod frame;
 pub mod ids;
 pub mod join;
 pub mod keyframes;
+mod liveness;
 mod output;
+mod participant;
+mod publication;
+mod room;
 mod sfu;
+mod sids;
+mod signalling;
+pub mod speakers;
+mod subscription;
 #[cfg(test)]
 mod testing;
+mod timers;
 pub mod token;
+mod transport;
 
+pub use clock::WallClock;
 pub use output::{Output, SfuEvent, Transmit};
-pub use sfu::{Datagram, MediaAddress, Seed, Sfu, SfuConfig};
+pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig};

@@ -1,13 +1,22 @@
-//! `Sfu` owns every room of one worker and is driven by five verbs.
+//! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use livekit_protocol::SignalRequest;
+use livekit_protocol as proto;
+use proto::SignalRequest;
+use proto::leave_request::Action;
 
-use crate::ids::ConnectionId;
+use crate::clock::WallClock;
+use crate::demux::Demux;
+use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
-use crate::output::Output;
+use crate::output::{Output, SfuEvent, Transmit};
+use crate::room::{Newcomer, Room, RoomOutput};
+use crate::signalling::{self, Change};
+use crate::timers::Timers;
+use crate::transport::TransportFactory;
 
 /// One incoming datagram.
 #[derive(Debug, Clone, Copy)]
@@ -32,63 +41,285 @@ pub struct MediaAddress {
 /// What a worker's core needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct SfuConfig {
-    /// Where media arrives.
+    /// Where media arrives. A loopback address is told only to participants on this machine.
     pub media_addresses: Vec<MediaAddress>,
+    /// Participants one room may hold; 0 is no limit.
+    pub max_participants: u32,
+    /// The time of day.
+    pub clock: WallClock,
 }
 
-/// Decides every random choice of one core: sids, SSRCs, ICE credentials.
+/// Decides every random choice of one core that is not a secret: sids and first sequence numbers. ICE
+/// credentials and SSRCs are `str0m`'s.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed(pub u64);
+
+/// The crypto library could not make a DTLS certificate.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no DTLS certificate could be made: the crypto library refuses (is the system out of entropy?)"
+)]
+pub struct NoCertificate;
+
+/// Datagrams that led nowhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DropCounts {
+    /// From no known address and naming no transport.
+    pub unroutable: u64,
+}
 
 /// The rooms of one worker. Every call must be followed by a full drain of [`Sfu::poll_output`].
 #[derive(Debug)]
 pub struct Sfu {
+    config: SfuConfig,
+    transports: TransportFactory,
+    rooms: BTreeMap<RoomKey, Room>,
+    names: BTreeMap<RoomName, RoomKey>,
+    homes: BTreeMap<ParticipantId, RoomKey>,
+    connections: BTreeMap<ConnectionId, ParticipantId>,
+    demux: Demux,
+    timers: Timers<RoomKey>,
+    outputs: VecDeque<Output>,
+    drops: DropCounts,
+    last_id: u64,
+    rng: fastrand::Rng,
     now: Instant,
 }
 
+/// One life of one room; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct RoomKey(u64);
+
+/// How long to sleep when nothing is due: any arrival wakes the worker anyway.
+const IDLE: Duration = Duration::from_secs(3_600);
+
 impl Sfu {
     /// A core without rooms.
-    pub fn new(_config: SfuConfig, _seed: Seed, now: Instant) -> Self {
-        Self { now }
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub fn new(config: SfuConfig, seed: Seed, now: Instant) -> Result<Self, NoCertificate> {
+        Ok(Self {
+            config,
+            transports: TransportFactory::new().ok_or(NoCertificate)?,
+            rooms: BTreeMap::new(),
+            names: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            demux: Demux::default(),
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+            drops: DropCounts::default(),
+            last_id: 0,
+            rng: fastrand::Rng::with_seed(seed.0),
+            now,
+        })
     }
 
     /// A client opened `connection` and asks to join (or resume); the token was verified.
-    pub fn handle_join(&mut self, _connection: ConnectionId, _attempt: JoinAttempt, now: Instant) {
+    pub fn handle_join(&mut self, connection: ConnectionId, attempt: JoinAttempt, now: Instant) {
         self.now = now;
+        if attempt.request.reconnect {
+            return self.resume(connection, &attempt, now);
+        }
+        let name = attempt.grant.room.clone();
+        let existing = self.names.get(&name).and_then(|key| self.rooms.get(key));
+        if existing
+            .is_some_and(|room| room.is_full(self.config.max_participants, &attempt.grant.identity))
+        {
+            return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
+        }
+        let key = self.room(name, now);
+        let id = ParticipantId(self.next_id());
+        let addresses: Vec<MediaAddress> = self
+            .config
+            .media_addresses
+            .iter()
+            .filter(|address| attempt.from_loopback || !address.advertised.ip().is_loopback())
+            .copied()
+            .collect();
+        let transport = self.transports.transport(&addresses, now);
+        self.homes.insert(id, key);
+        self.connections.insert(connection, id);
+        if let Some(room) = self.rooms.get_mut(&key) {
+            room.admit(Newcomer { id, connection, attempt, transport }, now);
+        }
+        self.settle(key);
     }
 
     /// A signalling message arrived.
-    pub fn handle_message(&mut self, _from: ConnectionId, _message: SignalRequest, now: Instant) {
-        self.now = now;
+    pub fn handle_message(&mut self, from: ConnectionId, message: SignalRequest, now: Instant) {
+        let command = signalling::command(message);
+        self.with_room_of(from, now, |room, id| room.handle_command(id, command, now));
     }
 
     /// The connection proves its other end alive (a WebSocket pong, any frame).
-    pub fn handle_alive(&mut self, _connection: ConnectionId, now: Instant) {
-        self.now = now;
+    pub fn handle_alive(&mut self, connection: ConnectionId, now: Instant) {
+        self.with_room_of(connection, now, |room, id| room.handle_alive(id, now));
     }
 
     /// The connection is gone, however that came.
-    pub fn handle_disconnect(&mut self, _connection: ConnectionId, now: Instant) {
-        self.now = now;
+    pub fn handle_disconnect(&mut self, connection: ConnectionId, now: Instant) {
+        self.with_room_of(connection, now, |room, id| room.handle_disconnect(id, connection, now));
+        self.connections.remove(&connection);
     }
 
     /// A datagram arrived.
-    pub fn handle_datagram(&mut self, _datagram: Datagram<'_>, now: Instant) {
+    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) {
         self.now = now;
+        let Datagram { source, destination, payload } = datagram;
+        let Some(id) = self.demux.route(source, payload) else {
+            self.drops.unroutable += 1;
+            return;
+        };
+        let destination = self.advertised(destination);
+        let Some(key) = self.homes.get(&id).copied() else { return };
+        if let Some(room) = self.rooms.get_mut(&key) {
+            room.handle_datagram(id, source, destination, payload, now);
+        }
+        self.settle(key);
     }
 
     /// The instant of the last [`Output::Timeout`] has come, or any later one.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
+        let due: Vec<RoomKey> = std::iter::from_fn(|| self.timers.take_due(now)).collect();
+        for key in due {
+            if let Some(room) = self.rooms.get_mut(&key) {
+                room.handle_timeout(now);
+            }
+            self.settle(key);
+        }
     }
 
     /// The server stops: everyone is told and every connection closed.
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.now = now;
+        let keys: Vec<RoomKey> = self.rooms.keys().copied().collect();
+        for key in keys {
+            if let Some(room) = self.rooms.get_mut(&key) {
+                room.shut_down(now);
+            }
+            self.settle(key);
+        }
     }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
-        Output::Timeout(self.now + std::time::Duration::from_secs(3600))
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Timeout(self.timers.next().unwrap_or(self.now + IDLE)))
+    }
+
+    /// Datagrams dropped so far.
+    pub fn drop_counts(&self) -> DropCounts {
+        self.drops
+    }
+
+    fn resume(&mut self, connection: ConnectionId, attempt: &JoinAttempt, now: Instant) {
+        let Some(key) = self.names.get(&attempt.grant.room).copied() else {
+            return self.turn_away(connection, proto::DisconnectReason::StateMismatch);
+        };
+        let resumed =
+            self.rooms.get_mut(&key).and_then(|room| room.resume(connection, attempt, now));
+        match resumed {
+            Some(id) => {
+                self.connections.insert(connection, id);
+            }
+            None => self.turn_away(connection, proto::DisconnectReason::StateMismatch),
+        }
+        self.settle(key);
+    }
+
+    /// Tells a connection that is in no room why it cannot be; with a reason to rejoin, how.
+    fn turn_away(&mut self, connection: ConnectionId, reason: proto::DisconnectReason) {
+        let action = match reason {
+            proto::DisconnectReason::StateMismatch => Action::Reconnect,
+            _ => Action::Disconnect,
+        };
+        let message = Box::new(signalling::render(Change::Left { reason, action }));
+        self.outputs.push_back(Output::Message { connection, message });
+        self.outputs.push_back(Output::Close { connection });
+    }
+
+    fn room(&mut self, name: RoomName, now: Instant) -> RoomKey {
+        if let Some(key) = self.names.get(&name) {
+            return *key;
+        }
+        let key = RoomKey(self.next_id());
+        let room = Room::new(&name, self.config.clock, now, self.rng.u64(..));
+        self.rooms.insert(key, room);
+        self.names.insert(name.clone(), key);
+        self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));
+        key
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The address a transport knows for where a datagram arrived; itself if it is none of them.
+    fn advertised(&self, destination: SocketAddr) -> SocketAddr {
+        let known = &self.config.media_addresses;
+        known
+            .iter()
+            .find(|address| address.local == destination)
+            .map_or(destination, |address| address.advertised)
+    }
+
+    fn with_room_of(
+        &mut self,
+        connection: ConnectionId,
+        now: Instant,
+        act: impl FnOnce(&mut Room, ParticipantId),
+    ) {
+        self.now = now;
+        let Some(id) = self.connections.get(&connection).copied() else { return };
+        let Some(key) = self.homes.get(&id).copied() else { return };
+        if let Some(room) = self.rooms.get_mut(&key) {
+            act(room, id);
+        }
+        self.settle(key);
+    }
+
+    /// Takes in what a room asks for, and ends it if it is empty.
+    fn settle(&mut self, key: RoomKey) {
+        let Some(room) = self.rooms.get_mut(&key) else { return };
+        while let Some(output) = room.poll_output() {
+            match output {
+                RoomOutput::Transmit { from, source, destination, payload } => {
+                    self.demux.learn_address(from, destination);
+                    let transmit = Transmit { source, destination, payload };
+                    self.outputs.push_back(Output::Transmit(transmit));
+                }
+                RoomOutput::Tell { connection, change } => {
+                    let message = Box::new(signalling::render(change));
+                    self.outputs.push_back(Output::Message { connection, message });
+                }
+                RoomOutput::Close { connection } => {
+                    self.connections.remove(&connection);
+                    self.outputs.push_back(Output::Close { connection });
+                }
+                RoomOutput::Reachable { participant, ufrag } => {
+                    self.demux.learn_ufrag(participant, &ufrag);
+                }
+                RoomOutput::Gone { participant } => {
+                    self.homes.remove(&participant);
+                    self.demux.forget(participant);
+                }
+            }
+        }
+        self.timers.set(key, room.poll_timeout());
+        if room.is_empty() {
+            self.end(key);
+        }
+    }
+
+    fn end(&mut self, key: RoomKey) {
+        self.timers.set(key, None);
+        let Some(room) = self.rooms.remove(&key) else { return };
+        self.names.remove(&room.name());
+        self.outputs.push_back(Output::Event(SfuEvent::RoomEnded(room.name())));
     }
 }

@@ -1,0 +1,196 @@
+//! Which participant a datagram is for.
+//!
+//! A datagram from an address that was answered before goes to whoever was answered there. From any other
+//! address only a STUN binding request can lead anywhere: its USERNAME names the transport (RFC 8445
+//! §7.3), and the transport itself checks the password. Everything else is dropped here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
+
+use crate::ids::ParticipantId;
+
+/// Addresses and ICE user names of all transports of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Demux {
+    by_address: HashMap<SocketAddr, ParticipantId, BuildHasherDefault<AddressHasher>>,
+    by_ufrag: BTreeMap<String, ParticipantId>,
+    addresses: BTreeMap<ParticipantId, Vec<SocketAddr>>,
+    ufrags: BTreeMap<ParticipantId, Vec<String>>,
+}
+
+/// Addresses kept per participant. Browsers use one or two at a time and change them when the network does:
+/// fewer would forget a path still in use, more would let one participant fill the table.
+const MAX_ADDRESSES: usize = 16;
+
+/// User names kept per participant: the current one and those before recent ICE restarts, whose checks may
+/// still be on their way.
+const MAX_UFRAGS: usize = 4;
+
+impl Demux {
+    /// The participant a datagram is for.
+    pub(crate) fn route(&self, source: SocketAddr, payload: &[u8]) -> Option<ParticipantId> {
+        self.by_address
+            .get(&source)
+            .or_else(|| self.by_ufrag.get(binding_request_ufrag(payload)?))
+            .copied()
+    }
+
+    /// The transport of `participant` answers at this ICE user name.
+    pub(crate) fn learn_ufrag(&mut self, participant: ParticipantId, ufrag: &str) {
+        let known = self.ufrags.entry(participant).or_default();
+        if known.iter().any(|former| former == ufrag) {
+            return;
+        }
+        if known.len() == MAX_UFRAGS {
+            self.by_ufrag.remove(&known.remove(0));
+        }
+        known.push(ufrag.to_owned());
+        self.by_ufrag.insert(ufrag.to_owned(), participant);
+    }
+
+    /// The transport of `participant` sends to `address`: it authenticated what came from there.
+    pub(crate) fn learn_address(&mut self, participant: ParticipantId, address: SocketAddr) {
+        if self.by_address.get(&address) == Some(&participant) {
+            return;
+        }
+        let known = self.addresses.entry(participant).or_default();
+        if known.len() == MAX_ADDRESSES {
+            let oldest = known.remove(0);
+            self.by_address.remove(&oldest);
+        }
+        known.push(address);
+        if let Some(former) = self.by_address.insert(address, participant)
+            && let Some(addresses) = self.addresses.get_mut(&former)
+            && former != participant
+        {
+            addresses.retain(|kept| *kept != address);
+        }
+    }
+
+    /// `participant` is gone.
+    pub(crate) fn forget(&mut self, participant: ParticipantId) {
+        for address in self.addresses.remove(&participant).unwrap_or_default() {
+            self.by_address.remove(&address);
+        }
+        for ufrag in self.ufrags.remove(&participant).unwrap_or_default() {
+            self.by_ufrag.remove(&ufrag);
+        }
+    }
+}
+
+/// The receiver's half of the USERNAME of a STUN binding request (RFC 8489 §5, §14.3), if it is one.
+fn binding_request_ufrag(payload: &[u8]) -> Option<&str> {
+    const HEADER: usize = 20;
+    const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
+    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    const USERNAME: u16 = 0x0006;
+    if payload.get(..2)? != BINDING_REQUEST || payload.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    let mut attributes = payload.get(HEADER..)?;
+    loop {
+        let kind = u16::from_be_bytes(attributes.get(..2)?.try_into().ok()?);
+        let length = usize::from(u16::from_be_bytes(attributes.get(2..4)?.try_into().ok()?));
+        if kind == USERNAME {
+            let name = std::str::from_utf8(attributes.get(4..4 + length)?).ok()?;
+            return name.split_once(':').map(|(receiver, _)| receiver);
+        }
+        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): quick on the few bytes of an address. Colliding addresses can be had only by
+/// authenticated participants, [`MAX_ADDRESSES`] each.
+#[derive(Debug)]
+pub(crate) struct AddressHasher(u64);
+
+impl Default for AddressHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl std::hash::Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ParticipantId = ParticipantId(1);
+    const BOB: ParticipantId = ParticipantId(2);
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn binding_request(username: &str) -> Vec<u8> {
+        let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        request.extend([7; 12]);
+        request.extend([0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]);
+        request.extend([0, 6]);
+        request.extend(u16::try_from(username.len()).unwrap().to_be_bytes());
+        request.extend(username.as_bytes());
+        request
+    }
+
+    #[test]
+    fn a_first_binding_request_is_routed_by_its_user_name() {
+        let mut demux = Demux::default();
+        demux.learn_ufrag(ANN, "annfrag");
+        assert_eq!(demux.route(address(1), &binding_request("annfrag:theirs")), Some(ANN));
+        assert_eq!(demux.route(address(1), &binding_request("other:theirs")), None);
+    }
+
+    #[test]
+    fn media_from_an_address_never_answered_is_for_nobody() {
+        let mut demux = Demux::default();
+        demux.learn_ufrag(ANN, "annfrag");
+        assert_eq!(demux.route(address(1), &[0x80; 100]), None);
+        demux.learn_address(ANN, address(1));
+        assert_eq!(demux.route(address(1), &[0x80; 100]), Some(ANN));
+    }
+
+    #[test]
+    fn an_address_moves_to_whoever_was_answered_there_last() {
+        let mut demux = Demux::default();
+        demux.learn_address(ANN, address(1));
+        demux.learn_address(BOB, address(1));
+        demux.forget(ANN);
+        assert_eq!(demux.route(address(1), &[]), Some(BOB));
+        demux.forget(BOB);
+        assert_eq!(demux.route(address(1), &[]), None);
+    }
+
+    #[test]
+    fn one_participant_cannot_fill_the_table() {
+        let mut demux = Demux::default();
+        for port in 1..=1_000 {
+            demux.learn_address(ANN, address(port));
+        }
+        assert_eq!(demux.by_address.len(), MAX_ADDRESSES);
+        assert_eq!(demux.route(address(1_000), &[]), Some(ANN));
+        assert_eq!(demux.route(address(1), &[]), None);
+    }
+
+    #[test]
+    fn cut_and_lying_requests_name_nobody() {
+        let whole = binding_request("annfrag:theirs");
+        for length in 0..whole.len() {
+            assert_eq!(binding_request_ufrag(&whole[..length]), None);
+        }
+        let mut lying = whole;
+        lying[30] = 0xff;
+        assert_eq!(binding_request_ufrag(&lying), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! `Participant`: one presence of one person or device in one room.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::participant_info::State;
+
+use crate::ids::{ConnectionId, ParticipantId, TrackSid};
+use crate::liveness::{Liveness, Presence};
+use crate::publication::Publication;
+use crate::subscription::{ReceivingSections, Subscription};
+use crate::token::Grant;
+use crate::transport::{Channel, Section, Transport};
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Participant {
+    pub(crate) id: ParticipantId,
+    pub(crate) grant: Grant,
+    /// As told to others, but for the tracks.
+    pub(crate) profile: proto::ParticipantInfo,
+    /// Its WebSocket; `None` while it is being replaced.
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) transport: Transport,
+    /// Media may flow.
+    pub(crate) connected: bool,
+    pub(crate) publications: BTreeMap<TrackSid, Publication>,
+    pub(crate) subscriptions: BTreeMap<TrackSid, Subscription>,
+    pub(crate) receiving: ReceivingSections,
+    pub(crate) negotiation: Negotiation,
+    pub(crate) auto_subscribe: bool,
+    pub(crate) liveness: Liveness,
+    /// What others were last told.
+    pub(crate) presence: Presence,
+    pub(crate) held_data: HeldData,
+}
+
+/// Where a participant stands with its offers: it alone makes them, so the room asks and waits.
+#[derive(Debug, Default)]
+pub(crate) struct Negotiation {
+    /// It has offered at least once.
+    pub(crate) begun: bool,
+    /// An offer was asked for: receiving sections it must have at least, and when.
+    pub(crate) asked: Option<(usize, Instant)>,
+}
+
+/// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom
+/// it overflows is sent away to reconnect.
+#[derive(Debug, Default)]
+pub(crate) struct HeldData {
+    messages: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+/// Larger keeps slower participants at the price of memory for each, smaller sends them away in a burst of
+/// messages.
+const HELD_DATA_BYTES: usize = 1024 * 1024;
+
+impl Participant {
+    /// The participant as others should see it now.
+    pub(crate) fn info(&self) -> proto::ParticipantInfo {
+        let announced = self.publications.values().filter(|track| track.section.is_some());
+        proto::ParticipantInfo {
+            tracks: announced.map(|track| track.info.clone()).collect(),
+            is_publisher: !self.publications.is_empty(),
+            ..self.profile.clone()
+        }
+    }
+
+    /// Something others can see changed: clients keep the highest version.
+    pub(crate) fn touch(&mut self) {
+        self.profile.version = self.profile.version.wrapping_add(1);
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.profile.set_state(state);
+        self.touch();
+    }
+
+    /// The publication whose media arrives in `section`.
+    pub(crate) fn publication_at(&mut self, section: Section) -> Option<&mut Publication> {
+        self.publications.values_mut().find(|track| track.section == Some(section))
+    }
+
+    /// Sends or holds a reliable message. `false`: it cannot keep up.
+    #[must_use]
+    pub(crate) fn send_reliable(&mut self, message: &[u8]) -> bool {
+        self.flush_held_data();
+        if self.held_data.messages.is_empty()
+            && self.transport.send_data(Channel::Reliable, message)
+        {
+            return true;
+        }
+        self.held_data.push(message)
+    }
+
+    /// Sends what was held, as far as there is room.
+    pub(crate) fn flush_held_data(&mut self) {
+        while let Some(message) = self.held_data.messages.front() {
+            if !self.transport.send_data(Channel::Reliable, message) {
+                return;
+            }
+            self.held_data.pop();
+        }
+    }
+}
+
+impl HeldData {
+    fn push(&mut self, message: &[u8]) -> bool {
+        if self.bytes + message.len() > HELD_DATA_BYTES {
+            return false;
+        }
+        self.bytes += message.len();
+        self.messages.push_back(message.to_vec());
+        true
+    }
+
+    fn pop(&mut self) {
+        if let Some(message) = self.messages.pop_front() {
+            self.bytes -= message.len();
+        }
+    }
+}

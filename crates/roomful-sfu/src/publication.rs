@@ -1,0 +1,222 @@
+//! `Publication`: a track as its participant offers it to the room, from publish to unpublish.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use livekit_protocol as proto;
+
+use crate::egress::{Layer, MediaKind};
+use crate::ids::{ParticipantId, TrackSid};
+use crate::keyframes::KeyframeThrottle;
+use crate::signalling::Wishes;
+use crate::transport::Section;
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) sid: TrackSid,
+    /// The id its participant gave the track, by which the offer names it too.
+    pub(crate) cid: String,
+    /// As told to the room.
+    pub(crate) info: proto::TrackInfo,
+    /// Where its media arrives, once an offer carried it.
+    pub(crate) section: Option<Section>,
+    /// Who receives it.
+    pub(crate) subscribers: BTreeSet<ParticipantId>,
+    /// How many encodings it is sent in.
+    layers: usize,
+    throttles: [KeyframeThrottle; Layer::COUNT],
+}
+
+impl Publication {
+    /// A publication as requested, not yet carried by any offer.
+    pub(crate) fn new(sid: TrackSid, request: &proto::AddTrackRequest) -> Self {
+        Self {
+            info: track_info(&sid, request),
+            sid,
+            cid: request.cid.clone(),
+            section: None,
+            subscribers: BTreeSet::new(),
+            layers: 1,
+            throttles: Default::default(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> MediaKind {
+        match self.info.r#type() {
+            proto::TrackType::Audio => MediaKind::Audio,
+            proto::TrackType::Video | proto::TrackType::Data => MediaKind::Video,
+        }
+    }
+
+    /// Whether an offer means this publication by a track called `cid`.
+    pub(crate) fn is_called(&self, cid: &str) -> bool {
+        self.cid == cid || self.info.codecs.iter().any(|codec| codec.cid == cid)
+    }
+
+    /// An offer carries it: media of `layers` encodings arrives at `section`.
+    pub(crate) fn bind(&mut self, section: Section, mid: &str, layers: usize) {
+        self.section = Some(section);
+        self.layers = layers.clamp(1, Layer::COUNT);
+        mid.clone_into(&mut self.info.mid);
+    }
+
+    /// The layer that serves `wishes` best; `None` for nothing at all.
+    ///
+    /// For a size it is the smallest layer at least that large: a larger one would be scaled down at the
+    /// receiver for nothing, a smaller one would look soft.
+    pub(crate) fn layer_for(&self, wishes: Wishes) -> Option<Layer> {
+        let highest = Layer::ALL[self.layers - 1];
+        let wanted = match wishes {
+            Wishes::Disabled => return None,
+            Wishes::Quality(proto::VideoQuality::Off) => return None,
+            Wishes::Quality(proto::VideoQuality::Low) => Layer::LOW,
+            Wishes::Quality(proto::VideoQuality::Medium) => Layer::MID,
+            Wishes::Quality(proto::VideoQuality::High) => Layer::HIGH,
+            Wishes::Size { width, height } => self.smallest_layer_filling(width, height),
+        };
+        Some(wanted.min(highest))
+    }
+
+    fn smallest_layer_filling(&self, width: u32, height: u32) -> Layer {
+        let wanted_pixels = |side: u32| u64::from(side.max(1));
+        let wanted = wanted_pixels(width) * wanted_pixels(height);
+        let sizes = self.layer_sizes();
+        Layer::ALL
+            .into_iter()
+            .zip(sizes)
+            .find(|(_, pixels)| *pixels * TOLERANCE.1 >= wanted * TOLERANCE.0)
+            .map_or(Layer::HIGH, |(layer, _)| layer)
+    }
+
+    /// Pixels of each layer as announced, lowest first; halved sides where the announcement is silent.
+    fn layer_sizes(&self) -> Vec<u64> {
+        #[expect(deprecated, reason = "clients announce the layers of the first codec here")]
+        let mut announced: Vec<u64> = self
+            .info
+            .layers
+            .iter()
+            .map(|layer| u64::from(layer.width) * u64::from(layer.height))
+            .filter(|pixels| *pixels > 0)
+            .collect();
+        announced.sort_unstable();
+        if announced.len() == self.layers {
+            return announced;
+        }
+        let full = u64::from(self.info.width.max(1)) * u64::from(self.info.height.max(1));
+        (0..self.layers).rev().map(|halvings| full >> (2 * halvings)).collect()
+    }
+
+    /// A subscriber needs a decodable start of `layer`.
+    pub(crate) fn want_keyframe(&mut self, layer: Layer, now: Instant) {
+        self.throttles[layer.index()].request(now);
+    }
+
+    /// A keyframe of `layer` begins to arrive.
+    pub(crate) fn handle_keyframe(&mut self, layer: Layer) {
+        self.throttles[layer.index()].handle_keyframe();
+    }
+
+    /// The next layer whose keyframe is to be asked for now.
+    pub(crate) fn poll_keyframe_request(&mut self, now: Instant) -> Option<Layer> {
+        Layer::ALL.into_iter().find(|layer| self.throttles[layer.index()].poll(now))
+    }
+
+    /// When [`Publication::poll_keyframe_request`] may have something next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.throttles.iter().filter_map(KeyframeThrottle::poll_timeout).min()
+    }
+}
+
+/// A layer counts as filling a tile if it has at least 4/5 of its pixels: without the tolerance a tile a few
+/// pixels larger than a layer would take one of four times the bitrate; with much more, tiles look soft.
+const TOLERANCE: (u64, u64) = (4, 5);
+
+fn track_info(sid: &TrackSid, request: &proto::AddTrackRequest) -> proto::TrackInfo {
+    let codecs = request
+        .simulcast_codecs
+        .iter()
+        .map(|codec| proto::SimulcastCodecInfo {
+            mime_type: mime_type(request.r#type(), &codec.codec),
+            cid: codec.cid.clone(),
+            layers: codec.layers.clone(),
+            video_layer_mode: codec.video_layer_mode,
+            ..Default::default()
+        })
+        .collect::<Vec<_>>();
+    let first_codec = request.simulcast_codecs.first().map_or("", |codec| codec.codec.as_str());
+    #[expect(deprecated, reason = "clients of every age read one or the other field")]
+    proto::TrackInfo {
+        sid: sid.to_string(),
+        r#type: request.r#type,
+        name: request.name.clone(),
+        muted: request.muted,
+        width: request.width,
+        height: request.height,
+        simulcast: request.layers.len() > 1,
+        disable_dtx: request.disable_dtx,
+        source: request.source,
+        layers: request.layers.clone(),
+        mime_type: mime_type(request.r#type(), first_codec),
+        codecs,
+        stereo: request.stereo,
+        disable_red: request.disable_red,
+        encryption: request.encryption,
+        stream: request.stream.clone(),
+        audio_features: request.audio_features.clone(),
+        backup_codec_policy: request.backup_codec_policy,
+        packet_trailer_features: request.packet_trailer_features.clone(),
+        ..Default::default()
+    }
+}
+
+fn mime_type(kind: proto::TrackType, codec: &str) -> String {
+    match (kind, codec) {
+        (proto::TrackType::Audio, "") => "audio/opus".to_owned(),
+        (proto::TrackType::Audio, codec) => format!("audio/{codec}"),
+        (_, "") => "video/vp8".to_owned(),
+        (_, codec) => format!("video/{codec}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::VideoQuality;
+
+    fn camera(layers: usize) -> Publication {
+        let request = proto::AddTrackRequest {
+            r#type: proto::TrackType::Video.into(),
+            width: 1280,
+            height: 720,
+            ..Default::default()
+        };
+        let mut publication = Publication::new(TrackSid::new("TR_a"), &request);
+        publication.bind(Section::from_index(0), "0", layers);
+        publication
+    }
+
+    #[test]
+    fn a_tile_gets_the_smallest_layer_that_fills_it() {
+        let camera = camera(3);
+        let layer = |width, height| camera.layer_for(Wishes::Size { width, height });
+        assert_eq!(layer(100, 60), Some(Layer::LOW));
+        assert_eq!(layer(330, 190), Some(Layer::LOW));
+        assert_eq!(layer(640, 360), Some(Layer::MID));
+        assert_eq!(layer(1000, 700), Some(Layer::HIGH));
+        assert_eq!(layer(4000, 4000), Some(Layer::HIGH));
+    }
+
+    #[test]
+    fn nothing_is_forwarded_of_what_is_off_screen() {
+        assert_eq!(camera(3).layer_for(Wishes::Disabled), None);
+    }
+
+    #[test]
+    fn a_layer_the_publication_lacks_becomes_its_best() {
+        assert_eq!(camera(1).layer_for(Wishes::Quality(VideoQuality::High)), Some(Layer::LOW));
+        assert_eq!(camera(2).layer_for(Wishes::Quality(VideoQuality::High)), Some(Layer::MID));
+        let larger = Wishes::Size { width: 1280, height: 720 };
+        assert_eq!(camera(2).layer_for(larger), Some(Layer::MID));
+    }
+}

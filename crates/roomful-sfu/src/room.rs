@@ -1,0 +1,271 @@
+//! `Room`: the participants who can see each other, and everything between them.
+//!
+//! Messages edit it ([`Room::apply`]), packets read it ([`forwarding`]); it has one owner, so nothing in it
+//! is locked. After every verb the room has settled: each transport is drained and each consequence queued
+//! in [`Room::poll_output`].
+
+mod admission;
+mod data;
+mod forwarding;
+mod negotiation;
+mod presence;
+mod tracks;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use livekit_protocol as proto;
+
+use crate::clock::WallClock;
+use crate::ids::{ConnectionId, ParticipantId, RoomName};
+use crate::liveness::Presence;
+use crate::participant::Participant;
+use crate::signalling::{Change, Command, Refusal};
+use crate::speakers::Speakers;
+use crate::timers::Timers;
+use crate::transport::{Section, TransportEvent, TransportOutput};
+pub(crate) use admission::Newcomer;
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Room {
+    info: proto::Room,
+    participants: BTreeMap<ParticipantId, Participant>,
+    speakers: Speakers,
+    timers: Timers<Timer>,
+    /// Participants whose transports may have outputs.
+    touched: Vec<ParticipantId>,
+    outputs: VecDeque<RoomOutput>,
+    clock: WallClock,
+    rng: fastrand::Rng,
+}
+
+/// What a room asks for.
+#[derive(Debug)]
+pub(crate) enum RoomOutput {
+    Transmit {
+        from: ParticipantId,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: Vec<u8>,
+    },
+    Tell {
+        connection: ConnectionId,
+        change: Change,
+    },
+    Close {
+        connection: ConnectionId,
+    },
+    /// STUN checks with this user name are for this participant.
+    Reachable {
+        participant: ParticipantId,
+        ufrag: String,
+    },
+    /// The participant is no longer in the room.
+    Gone {
+        participant: ParticipantId,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Transport(ParticipantId),
+    Liveness(ParticipantId),
+    /// A subscription may want a keyframe.
+    Egress(ParticipantId, Section),
+    /// A publication may ask for one.
+    Publication(ParticipantId, Section),
+    Speakers,
+}
+
+impl Room {
+    pub(crate) fn new(name: &RoomName, clock: WallClock, now: Instant, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let created = clock.unix_millis(now);
+        let info = proto::Room {
+            sid: crate::sids::make("RM_", &mut rng),
+            name: name.to_string(),
+            creation_time: created / 1_000,
+            creation_time_ms: created,
+            ..Default::default()
+        };
+        Self {
+            info,
+            participants: BTreeMap::new(),
+            speakers: Speakers::new(),
+            timers: Timers::new(),
+            touched: Vec::new(),
+            outputs: VecDeque::new(),
+            clock,
+            rng,
+        }
+    }
+
+    pub(crate) fn name(&self) -> RoomName {
+        RoomName::new(self.info.name.clone())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.participants.is_empty()
+    }
+
+    /// Carries out a command of `from`. What it refuses, it tells the sender.
+    pub(crate) fn handle_command(
+        &mut self,
+        from: ParticipantId,
+        command: Result<Command, Refusal>,
+        now: Instant,
+    ) {
+        self.handle_alive(from, now);
+        if let Err(refusal) = command.and_then(|command| self.apply(from, command, now)) {
+            tracing::debug!(participant = from.0, reason = %refusal.message, "a request is refused");
+            self.tell(from, Change::Refused(Box::new(refusal)));
+        }
+        self.settle(now);
+    }
+
+    fn apply(
+        &mut self,
+        from: ParticipantId,
+        command: Command,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        match command {
+            Command::Offer { sdp, id } => self.handle_offer(from, &sdp, id, now)?,
+            Command::AddTrack(request) => self.add_track(from, &request)?,
+            Command::Mute { track, muted } => self.set_muted(from, &track, muted, now)?,
+            Command::Subscribe { tracks, wanted } => {
+                self.set_subscribed(from, &tracks, wanted, now);
+            }
+            Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now),
+            Command::UpdateMetadata(update) => self.update_metadata(from, update)?,
+            Command::SetAudioFeatures(update) => self.set_audio_features(from, update)?,
+            Command::SetDimensions(update) => self.set_dimensions(from, &update)?,
+            Command::Ping { sent } => {
+                let pong = Change::Pong { sent, now: self.clock.unix_millis(now) };
+                self.tell(from, pong);
+            }
+            Command::LegacyPing => {
+                let pong = Change::LegacyPong { now: self.clock.unix_millis(now) };
+                self.tell(from, pong);
+            }
+            Command::Leave => {
+                self.remove(from, proto::DisconnectReason::ClientInitiated, None, now);
+            }
+            Command::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// A datagram for a participant of this room.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        to: ParticipantId,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        let Some(participant) = self.participants.get_mut(&to) else { return };
+        participant.liveness.handle_media(now);
+        participant.transport.handle_datagram(source, destination, payload, now);
+        self.touched.push(to);
+        if participant.presence != Presence::Present {
+            self.assess_presence(to, now);
+        }
+        self.settle(now);
+    }
+
+    /// A deadline has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // Each at most once, so that a deadline which comes back at once cannot hold the worker.
+        let due: Vec<Timer> = std::iter::from_fn(|| self.timers.take_due(now)).collect();
+        for timer in due {
+            self.handle_timer(timer, now);
+        }
+        self.settle(now);
+    }
+
+    fn handle_timer(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Transport(id) => {
+                if let Some(participant) = self.participants.get_mut(&id) {
+                    participant.transport.handle_timeout(now);
+                    participant.flush_held_data();
+                    self.touched.push(id);
+                }
+            }
+            Timer::Liveness(id) => self.assess_presence(id, now),
+            Timer::Egress(id, section) => self.pass_keyframe_requests(id, section, now),
+            Timer::Publication(id, section) => self.send_keyframe_requests(id, section, now),
+            Timer::Speakers => self.report_speakers(now),
+        }
+    }
+
+    /// When [`Room::handle_timeout`] is next due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<RoomOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Drains every transport that was touched, until none has anything to say.
+    fn settle(&mut self, now: Instant) {
+        while let Some(id) = self.touched.pop() {
+            while let Some(output) =
+                self.participants.get_mut(&id).and_then(|one| one.transport.poll_output())
+            {
+                match output {
+                    TransportOutput::Transmit { source, destination, payload } => {
+                        let transmit =
+                            RoomOutput::Transmit { from: id, source, destination, payload };
+                        self.outputs.push_back(transmit);
+                    }
+                    TransportOutput::Event(event) => self.handle_transport_event(id, event, now),
+                }
+            }
+            if let Some(participant) = self.participants.get(&id) {
+                self.timers.set(Timer::Transport(id), participant.transport.poll_timeout());
+            }
+        }
+    }
+
+    fn handle_transport_event(&mut self, id: ParticipantId, event: TransportEvent, now: Instant) {
+        match event {
+            TransportEvent::Connected => self.handle_connected(id, now),
+            TransportEvent::Closed => {
+                tracing::debug!(participant = id.0, "the media path was closed by the other end");
+            }
+            TransportEvent::Packet(packet) => self.forward(id, &packet, now),
+            TransportEvent::KeyframeRequested(section) => {
+                self.handle_keyframe_request(id, section, now);
+            }
+            TransportEvent::Data(channel, message) => self.forward_data(id, channel, &message, now),
+        }
+    }
+
+    fn tell(&mut self, to: ParticipantId, change: Change) {
+        if let Some(connection) = self.participants.get(&to).and_then(|one| one.connection) {
+            self.outputs.push_back(RoomOutput::Tell { connection, change });
+        }
+    }
+
+    /// Tells everyone but `of` how `of` is now; someone hidden is nobody's business.
+    fn tell_others_about(&mut self, of: ParticipantId) {
+        let Some(participant) = self.participants.get(&of) else { return };
+        if participant.grant.hidden {
+            return;
+        }
+        let info = participant.info();
+        for other in self.others(of) {
+            self.tell(other, Change::Participants(vec![info.clone()]));
+        }
+    }
+
+    fn others(&self, than: ParticipantId) -> Vec<ParticipantId> {
+        self.participants.keys().copied().filter(|id| *id != than).collect()
+    }
+}

@@ -1,0 +1,279 @@
+//! Who comes in, who comes back, who goes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use proto::participant_info::State;
+
+use super::{Room, RoomOutput, Timer};
+use crate::ids::{ConnectionId, Identity, ParticipantId};
+use crate::join::JoinAttempt;
+use crate::liveness::{Liveness, Presence};
+use crate::participant::{HeldData, Negotiation, Participant};
+use crate::signalling::{Change, Command, Welcome};
+use crate::subscription::ReceivingSections;
+use crate::transport::Transport;
+
+/// Someone about to enter: what the worker made for it.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) id: ParticipantId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) attempt: JoinAttempt,
+    pub(crate) transport: Transport,
+}
+
+impl Room {
+    /// Lets a newcomer in, tells everyone, and takes the tracks and the offer it brought.
+    pub(crate) fn admit(&mut self, newcomer: Newcomer, now: Instant) {
+        let Newcomer { id, connection, attempt, transport } = newcomer;
+        self.replace_former_presence(&attempt.grant.identity, now);
+        let profile = self.profile(&attempt, now);
+        let auto_subscribe =
+            attempt.request.connection_settings.as_ref().is_none_or(|wish| wish.auto_subscribe);
+        let liveness = Liveness::new(now);
+        self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
+        let participant = Participant {
+            id,
+            grant: attempt.grant,
+            profile,
+            connection: Some(connection),
+            transport,
+            connected: false,
+            publications: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            receiving: ReceivingSections::default(),
+            negotiation: Negotiation::default(),
+            auto_subscribe,
+            liveness,
+            presence: Presence::Present,
+            held_data: HeldData::default(),
+        };
+        self.participants.insert(id, participant);
+        self.touched.push(id);
+        self.count_participants();
+        self.learn_ufrag(id);
+        self.welcome(id);
+        self.subscribe_to_everything(id, now);
+        self.tell_others_about(id);
+        for request in attempt.request.add_track_requests {
+            self.handle_command(id, Ok(Command::AddTrack(Box::new(request))), now);
+        }
+        if let Some(offer) = attempt.request.publisher_offer {
+            self.handle_command(id, Ok(Command::Offer { sdp: offer.sdp, id: offer.id }), now);
+        }
+        self.settle(now);
+    }
+
+    /// Gives `connection` to the participant that lost its own. `false`: nobody here by that name.
+    pub(crate) fn resume(
+        &mut self,
+        connection: ConnectionId,
+        attempt: &JoinAttempt,
+        now: Instant,
+    ) -> Option<ParticipantId> {
+        let sid = &attempt.request.participant_sid;
+        let participant = self
+            .participants
+            .values_mut()
+            .find(|one| one.grant.identity == attempt.grant.identity && one.profile.sid == *sid)?;
+        let id = participant.id;
+        if let Some(former) = participant.connection.replace(connection) {
+            self.outputs.push_back(RoomOutput::Close { connection: former });
+        }
+        participant.negotiation.asked = None;
+        participant.liveness.handle_connection(now);
+        self.tell(id, Change::Resumed);
+        let everyone = self.visible_infos(None);
+        self.tell(id, Change::Participants(everyone));
+        self.assess_presence(id, now);
+        self.refresh_sections(id, now);
+        self.settle(now);
+        Some(id)
+    }
+
+    /// The participant's WebSocket closed. It stays until it is silent on both paths for too long.
+    pub(crate) fn handle_disconnect(
+        &mut self,
+        id: ParticipantId,
+        connection: ConnectionId,
+        now: Instant,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.connection == Some(connection) {
+            participant.connection = None;
+            participant.liveness.handle_close(now);
+            self.assess_presence(id, now);
+        }
+        self.settle(now);
+    }
+
+    /// The server stops: everyone is told to come back later.
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        for id in self.others(ParticipantId(u64::MAX)) {
+            let reason = DisconnectReason::ServerShutdown;
+            self.remove(id, reason, Some(Action::Disconnect), now);
+        }
+        self.settle(now);
+    }
+
+    /// Takes `id` out of the room; with an action, it is told why and what to do.
+    pub(super) fn remove(
+        &mut self,
+        id: ParticipantId,
+        reason: DisconnectReason,
+        tell: Option<Action>,
+        now: Instant,
+    ) {
+        if let Some(action) = tell {
+            self.tell(id, Change::Left { reason, action });
+        }
+        let Some(mut participant) = self.participants.remove(&id) else { return };
+        if let Some(connection) = participant.connection.take() {
+            self.outputs.push_back(RoomOutput::Close { connection });
+        }
+        self.drain_farewell(&mut participant);
+        self.clear_timers(&participant);
+        self.speakers.handle_mute_or_gone(id);
+        self.report_speakers(now);
+        for (track, subscription) in &participant.subscriptions {
+            if let Some(publisher) = self.participants.get_mut(&subscription.publisher)
+                && let Some(publication) = publisher.publications.get_mut(track)
+            {
+                publication.subscribers.remove(&id);
+            }
+        }
+        for publication in std::mem::take(&mut participant.publications).into_values() {
+            self.end_subscriptions(&publication, now);
+        }
+        participant.profile.disconnect_reason = reason.into();
+        participant.set_state(State::Disconnected);
+        if !participant.grant.hidden {
+            let info = participant.info();
+            for other in self.others(id) {
+                self.tell(other, Change::Participants(vec![info.clone()]));
+            }
+        }
+        self.count_participants();
+        self.outputs.push_back(RoomOutput::Gone { participant: id });
+    }
+
+    /// Whether the room has a place for one more than `limit` allows, not counting who `identity` replaces.
+    pub(crate) fn is_full(&self, limit: u32, identity: &Identity) -> bool {
+        let others = self.participants.values().filter(|one| one.grant.identity != *identity);
+        limit > 0 && others.count() >= limit as usize
+    }
+
+    fn replace_former_presence(&mut self, identity: &Identity, now: Instant) {
+        let former: Vec<_> = self
+            .participants
+            .values()
+            .filter(|one| one.grant.identity == *identity)
+            .map(|one| one.id)
+            .collect();
+        for id in former {
+            self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
+        }
+    }
+
+    fn profile(&mut self, attempt: &JoinAttempt, now: Instant) -> proto::ParticipantInfo {
+        let grant = &attempt.grant;
+        let request = &attempt.request;
+        let joined = self.clock.unix_millis(now);
+        let mut attributes: std::collections::HashMap<String, String> =
+            grant.attributes.clone().into_iter().collect();
+        attributes.extend(request.participant_attributes.clone());
+        let metadata =
+            if request.metadata.is_empty() { &grant.metadata } else { &request.metadata };
+        let client = request.client_info.clone().unwrap_or_default();
+        proto::ParticipantInfo {
+            sid: crate::sids::make("PA_", &mut self.rng),
+            identity: grant.identity.to_string(),
+            name: grant.name.clone(),
+            state: State::Joined.into(),
+            metadata: metadata.clone(),
+            attributes,
+            joined_at: joined / 1_000,
+            joined_at_ms: joined,
+            version: 1,
+            permission: Some(permission(grant)),
+            kind: grant.kind.into(),
+            client_protocol: client.client_protocol,
+            capabilities: client.capabilities,
+            ..Default::default()
+        }
+    }
+
+    fn welcome(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let welcome = Welcome {
+            room: self.info.clone(),
+            participant: participant.info(),
+            others: self.visible_infos(Some(id)),
+        };
+        self.tell(id, Change::Joined(Box::new(welcome)));
+        for other in self.others(id) {
+            if self.participants.get(&other).is_some_and(|one| one.presence != Presence::Present) {
+                self.tell_quality(other);
+            }
+        }
+    }
+
+    fn visible_infos(&self, but: Option<ParticipantId>) -> Vec<proto::ParticipantInfo> {
+        self.participants
+            .values()
+            .filter(|one| Some(one.id) != but && !one.grant.hidden)
+            .map(Participant::info)
+            .collect()
+    }
+
+    fn count_participants(&mut self) {
+        let visible = self.participants.values().filter(|one| !one.grant.hidden).count();
+        self.info.num_participants = u32::try_from(visible).unwrap_or(u32::MAX);
+    }
+
+    fn drain_farewell(&mut self, participant: &mut Participant) {
+        participant.transport.close();
+        let mut farewell = VecDeque::new();
+        while let Some(output) = participant.transport.poll_output() {
+            if let crate::transport::TransportOutput::Transmit { source, destination, payload } =
+                output
+            {
+                farewell.push_back(RoomOutput::Transmit {
+                    from: participant.id,
+                    source,
+                    destination,
+                    payload,
+                });
+            }
+        }
+        self.outputs.append(&mut farewell);
+    }
+
+    fn clear_timers(&mut self, participant: &Participant) {
+        let id = participant.id;
+        self.timers.set(Timer::Transport(id), None);
+        self.timers.set(Timer::Liveness(id), None);
+        for section in participant.subscriptions.values().filter_map(|one| one.section) {
+            self.timers.set(Timer::Egress(id, section), None);
+        }
+        for section in participant.publications.values().filter_map(|one| one.section) {
+            self.timers.set(Timer::Publication(id, section), None);
+        }
+    }
+}
+
+fn permission(grant: &crate::token::Grant) -> proto::ParticipantPermission {
+    proto::ParticipantPermission {
+        can_subscribe: grant.can_subscribe,
+        can_publish: grant.can_publish,
+        can_publish_data: grant.can_publish_data,
+        can_publish_sources: grant.can_publish_sources.iter().map(|one| (*one).into()).collect(),
+        can_update_metadata: grant.can_update_own_metadata,
+        hidden: grant.hidden,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,183 @@
+//! Offers and answers: which section carries which track.
+//!
+//! The participant alone offers. Its sending sections are matched to the tracks it announced, its receiving
+//! sections to the tracks it subscribes to; where there are too few, it is asked to make more.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol::request_response::Reason;
+
+use super::{Room, RoomOutput};
+use crate::egress::MediaKind;
+use crate::ids::{ParticipantId, TrackSid};
+use crate::participant::Participant;
+use crate::signalling::{Change, Refusal};
+use crate::transport::answer::StreamLabel;
+use crate::transport::offer::{OfferedSection, SectionKind};
+
+/// After this long an offer that was asked for and did not come is asked for again. Longer leaves people
+/// unseen after a lost request, shorter asks twice on slow paths and so makes spare sections.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+impl Room {
+    /// Takes an offer and answers it.
+    pub(super) fn handle_offer(
+        &mut self,
+        from: ParticipantId,
+        sdp: &str,
+        offer_id: u32,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        self.touched.push(from);
+        let offered = participant
+            .transport
+            .handle_offer(sdp)
+            .map_err(|error| Refusal::new(Reason::InvalidRequest, error.to_string()))?;
+        participant.negotiation.handle_offer(&offered);
+        let rng = &mut self.rng;
+        let orphaned = participant.receiving.handle_offer(&offered, || rng.u16(..));
+        for track in orphaned {
+            if let Some(subscription) = participant.subscriptions.get_mut(&track) {
+                subscription.section = None;
+            }
+        }
+        self.learn_ufrag(from);
+        let changed = self.match_publications(from, &offered, now);
+        self.assign_sections(from);
+        self.answer(from, offer_id);
+        if changed {
+            self.announce_tracks(from, now);
+        }
+        self.apply_all_wishes(from, now);
+        self.refresh_sections(from, now);
+        Ok(())
+    }
+
+    /// Asks `id` for an offer if one is needed: tracks wait for a section, or a section shows one that ended.
+    pub(super) fn refresh_sections(&mut self, id: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let missing = |kind| {
+            let waiting = participant.waiting(kind);
+            waiting.saturating_sub(participant.receiving.spare_or_ended(kind))
+        };
+        let (audio, video) = (missing(MediaKind::Audio), missing(MediaKind::Video));
+        let waiting = participant.waiting(MediaKind::Audio) + participant.waiting(MediaKind::Video);
+        let needed = waiting > 0 || participant.receiving.any_ended();
+        let patient = participant
+            .negotiation
+            .asked
+            .is_some_and(|(_, at)| now.saturating_duration_since(at) < ASK_AGAIN_AFTER);
+        if !needed || !participant.negotiation.begun || patient {
+            return;
+        }
+        let expected = participant.receiving.len() + audio + video;
+        participant.negotiation.asked = Some((expected, now));
+        let count = |sections| u32::try_from(sections).unwrap_or(u32::MAX);
+        self.tell(id, Change::SectionsNeeded { audio: count(audio), video: count(video) });
+    }
+
+    pub(super) fn learn_ufrag(&mut self, id: ParticipantId) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            let ufrag = participant.transport.local_ufrag();
+            self.outputs.push_back(RoomOutput::Reachable { participant: id, ufrag });
+        }
+    }
+
+    /// Binds announced tracks to the sections that send them, ends those whose sections stopped. `true` if
+    /// anything others can see changed.
+    fn match_publications(
+        &mut self,
+        from: ParticipantId,
+        offered: &[OfferedSection],
+        now: Instant,
+    ) -> bool {
+        let Some(participant) = self.participants.get_mut(&from) else { return false };
+        let mut changed = false;
+        let ended: Vec<TrackSid> = participant
+            .publications
+            .values()
+            .filter(|one| {
+                one.section.is_some_and(|section| {
+                    !offered.iter().any(|offer| offer.section == section && offer.sends)
+                })
+            })
+            .map(|one| one.sid.clone())
+            .collect();
+        for offer in offered.iter().filter(|offer| offer.sends) {
+            changed |= participant.bind_publication(offer);
+        }
+        for track in &ended {
+            self.unpublish(from, track, now);
+        }
+        changed || !ended.is_empty()
+    }
+
+    fn assign_sections(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for (track, subscription) in &mut participant.subscriptions {
+            if subscription.section.is_none() {
+                subscription.section = participant.receiving.assign(track, subscription.kind);
+            }
+        }
+    }
+
+    fn answer(&mut self, id: ParticipantId, offer_id: u32) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let sdp = participant.transport.answer(|section| {
+            let track = participant.receiving.track(section)?;
+            let publisher = participant.subscriptions.get(track)?.publisher;
+            let sid = &self.participants.get(&publisher)?.profile.sid;
+            Some(StreamLabel { stream: format!("{sid}|{track}"), track: track.to_string() })
+        });
+        let tracks = participant
+            .receiving
+            .carrying()
+            .map(|(mid, track)| (mid.to_owned(), track.clone()))
+            .collect();
+        self.tell(id, Change::Answered { sdp, id: offer_id, tracks });
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.receiving.handle_answered();
+        }
+    }
+}
+
+impl Participant {
+    /// How many subscriptions of a kind have no section yet.
+    fn waiting(&self, kind: MediaKind) -> usize {
+        let waits =
+            |one: &&crate::subscription::Subscription| one.kind == kind && one.section.is_none();
+        self.subscriptions.values().filter(waits).count()
+    }
+
+    fn bind_publication(&mut self, offer: &OfferedSection) -> bool {
+        let Some(cid) = &offer.track else { return false };
+        let kind = match offer.kind {
+            SectionKind::Audio => MediaKind::Audio,
+            SectionKind::Video => MediaKind::Video,
+            SectionKind::Data => return false,
+        };
+        let Some(publication) = self
+            .publications
+            .values_mut()
+            .find(|one| one.section.is_none() && one.kind() == kind && one.is_called(cid))
+        else {
+            return false;
+        };
+        publication.bind(offer.section, &offer.mid, offer.rids.len());
+        true
+    }
+}
+
+impl crate::participant::Negotiation {
+    /// An offer with at least as many receiving sections as asked for is the one that was asked for; one with
+    /// fewer was on its way already.
+    fn handle_offer(&mut self, offered: &[OfferedSection]) {
+        self.begun = true;
+        let receiving =
+            offered.iter().filter(|one| one.receives && one.kind != SectionKind::Data).count();
+        if self.asked.is_some_and(|(expected, _)| receiving >= expected) {
+            self.asked = None;
+        }
+    }
+}

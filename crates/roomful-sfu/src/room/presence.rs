@@ -1,0 +1,97 @@
+//! Who is connected, who is out of reach, who talks.
+
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::leave_request::Action;
+use proto::participant_info::State;
+use proto::{ConnectionQuality, DisconnectReason};
+
+use super::{Room, Timer};
+use crate::ids::ParticipantId;
+use crate::liveness::Presence;
+use crate::signalling::Change;
+
+impl Room {
+    /// The participant's connection shows its other end alive.
+    pub(crate) fn handle_alive(&mut self, id: ParticipantId, now: Instant) {
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.liveness.handle_connection(now);
+            if participant.presence != Presence::Present {
+                self.assess_presence(id, now);
+            }
+        }
+    }
+
+    /// Media may flow from now on.
+    pub(super) fn handle_connected(&mut self, id: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if std::mem::replace(&mut participant.connected, true) {
+            return;
+        }
+        participant.set_state(State::Active);
+        tracing::debug!(participant = id.0, "connected");
+        self.tell_others_about(id);
+        self.apply_all_wishes(id, now);
+    }
+
+    /// Tells others if a participant fell out of reach or is back, and removes one that is gone.
+    pub(super) fn assess_presence(&mut self, id: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let presence = participant.liveness.presence(now);
+        let before = std::mem::replace(&mut participant.presence, presence);
+        if presence == Presence::Gone {
+            tracing::info!(participant = id.0, "not heard of for too long: removed");
+            let reason = DisconnectReason::ConnectionTimeout;
+            return self.remove(id, reason, Some(Action::Reconnect), now);
+        }
+        let next = participant.liveness.next_change(now);
+        self.timers.set(Timer::Liveness(id), Some(next));
+        if presence != before {
+            self.tell_quality(id);
+        }
+    }
+
+    /// Tells everyone who began or stopped talking since the last time.
+    pub(super) fn report_speakers(&mut self, now: Instant) {
+        if let Some(changed) = self.speakers.poll_change(now) {
+            let speakers: Vec<_> = changed
+                .iter()
+                .filter_map(|speaker| {
+                    let participant = self.participants.get(&speaker.participant)?;
+                    Some(proto::SpeakerInfo {
+                        sid: participant.profile.sid.clone(),
+                        level: speaker.level,
+                        active: speaker.active,
+                    })
+                })
+                .collect();
+            if !speakers.is_empty() {
+                for id in self.others(ParticipantId(u64::MAX)) {
+                    self.tell(id, Change::Speakers(speakers.clone()));
+                }
+            }
+        }
+        self.timers.set(Timer::Speakers, self.speakers.poll_timeout());
+    }
+
+    /// Tells everyone else how well `of` is connected.
+    pub(super) fn tell_quality(&mut self, of: ParticipantId) {
+        let Some(participant) = self.participants.get(&of) else { return };
+        if participant.grant.hidden {
+            return;
+        }
+        let (quality, score) = match participant.presence {
+            Presence::Present => (ConnectionQuality::Excellent, 5.0),
+            Presence::Lost | Presence::Gone => (ConnectionQuality::Lost, 0.0),
+        };
+        let info = proto::ConnectionQualityInfo {
+            participant_sid: participant.profile.sid.clone(),
+            quality: quality.into(),
+            score,
+        };
+        for id in self.others(of) {
+            self.tell(id, Change::Quality(vec![info.clone()]));
+        }
+    }
+}

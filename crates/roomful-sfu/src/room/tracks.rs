@@ -1,0 +1,384 @@
+//! Publishing, muting, subscribing: what participants do with tracks, and with their own profiles.
+
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::request_response::{Reason, Request};
+use proto::{SubscriptionError, TrackSource, TrackType};
+
+use super::{Room, Timer};
+use crate::egress::{Layer, MediaKind};
+use crate::ids::{ParticipantId, TrackSid};
+use crate::participant::Participant;
+use crate::publication::Publication;
+use crate::signalling::{Change, Refusal, Wishes};
+use crate::subscription::Subscription;
+
+/// Tracks one participant may publish. Cameras, microphones, shares with sound and a few more: a larger
+/// number lets one participant give everyone else as many sections to negotiate.
+const MAX_PUBLICATIONS: usize = 32;
+
+/// Bytes of metadata, or of all attributes together: LiveKit's own limit. Every roster message carries them.
+const MAX_METADATA: usize = 64 * 1024;
+
+/// Bytes of a display name: LiveKit's own limit.
+const MAX_NAME: usize = 256;
+
+impl Room {
+    /// Announces a track to come; its media is matched to it by the offer that follows.
+    pub(super) fn add_track(
+        &mut self,
+        from: ParticipantId,
+        request: &proto::AddTrackRequest,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        if let Err(refusal) = participant.may_publish(request) {
+            return Err(refusal.of(Request::AddTrack(request.clone())));
+        }
+        let sid = TrackSid::new(crate::sids::make(track_prefix(request), &mut self.rng));
+        let publication = Publication::new(sid.clone(), request);
+        let track = Box::new(publication.info.clone());
+        let change = Change::TrackPublished { cid: request.cid.clone(), track };
+        participant.publications.insert(sid, publication);
+        self.tell(from, change);
+        Ok(())
+    }
+
+    /// A publication of `from` that an offer just carried: everyone hears of it and may receive it.
+    pub(super) fn announce_tracks(&mut self, from: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get_mut(&from) else { return };
+        participant.touch();
+        self.tell_others_about(from);
+        for other in self.others(from) {
+            self.subscribe_to(other, from, now);
+            self.refresh_sections(other, now);
+        }
+    }
+
+    /// Ends a publication of `from`, for itself and everyone who receives it.
+    pub(super) fn unpublish(&mut self, from: ParticipantId, track: &TrackSid, now: Instant) {
+        let Some(participant) = self.participants.get_mut(&from) else { return };
+        let Some(publication) = participant.publications.remove(track) else { return };
+        if let Some(section) = publication.section {
+            self.timers.set(Timer::Publication(from, section), None);
+        }
+        if publication.kind() == MediaKind::Audio {
+            self.speakers.handle_mute_or_gone(from);
+            self.report_speakers(now);
+        }
+        self.end_subscriptions(&publication, now);
+        self.tell(from, Change::TrackUnpublished(track.clone()));
+    }
+
+    /// Whoever received `publication` no longer does.
+    pub(super) fn end_subscriptions(&mut self, publication: &Publication, now: Instant) {
+        for subscriber in &publication.subscribers {
+            let Some(participant) = self.participants.get_mut(subscriber) else { continue };
+            let ended = participant.subscriptions.remove(&publication.sid);
+            if let Some(section) = ended.and_then(|subscription| subscription.section) {
+                participant.receiving.release(section);
+                self.timers.set(Timer::Egress(*subscriber, section), None);
+            }
+            self.refresh_sections(*subscriber, now);
+        }
+    }
+
+    pub(super) fn set_muted(
+        &mut self,
+        from: ParticipantId,
+        track: &TrackSid,
+        muted: bool,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        let publication = own_track(participant, track.as_str())?;
+        if publication.info.muted == muted {
+            return Ok(());
+        }
+        publication.info.muted = muted;
+        let (kind, subscribers) = (publication.kind(), publication.subscribers.clone());
+        participant.touch();
+        if muted && kind == MediaKind::Audio {
+            self.speakers.handle_mute_or_gone(from);
+            self.report_speakers(now);
+        }
+        for subscriber in subscribers {
+            self.apply_wishes(subscriber, track, now);
+        }
+        self.tell_others_about(from);
+        Ok(())
+    }
+
+    pub(super) fn set_subscribed(
+        &mut self,
+        from: ParticipantId,
+        tracks: &[TrackSid],
+        wanted: bool,
+        now: Instant,
+    ) {
+        for track in tracks {
+            if wanted {
+                self.subscribe(from, track, now);
+            } else {
+                self.unsubscribe(from, track);
+            }
+        }
+        self.refresh_sections(from, now);
+    }
+
+    pub(super) fn set_wishes(
+        &mut self,
+        from: ParticipantId,
+        tracks: &[TrackSid],
+        wishes: Wishes,
+        now: Instant,
+    ) {
+        for track in tracks {
+            let Some(participant) = self.participants.get_mut(&from) else { return };
+            if let Some(subscription) = participant.subscriptions.get_mut(track) {
+                subscription.wishes = wishes;
+                self.apply_wishes(from, track, now);
+            }
+        }
+    }
+
+    /// Subscribes a newcomer to what is there, unless it wants to choose for itself.
+    pub(super) fn subscribe_to_everything(&mut self, id: ParticipantId, now: Instant) {
+        for other in self.others(id) {
+            self.subscribe_to(id, other, now);
+        }
+    }
+
+    fn subscribe_to(&mut self, id: ParticipantId, publisher: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        if !participant.auto_subscribe || !participant.grant.can_subscribe {
+            return;
+        }
+        let Some(publisher) = self.participants.get(&publisher) else { return };
+        let announced = publisher.publications.values().filter(|one| one.section.is_some());
+        let tracks: Vec<TrackSid> = announced.map(|one| one.sid.clone()).collect();
+        for track in tracks {
+            self.subscribe(id, &track, now);
+        }
+    }
+
+    fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        if participant.subscriptions.contains_key(track) {
+            return;
+        }
+        let refuse = |error| Change::SubscriptionRefused { track: track.clone(), error };
+        if !participant.grant.can_subscribe {
+            tracing::debug!(participant = id.0, "a subscription without the right to subscribe");
+            return self.tell(id, refuse(SubscriptionError::SeUnknown));
+        }
+        let owner = self
+            .participants
+            .values_mut()
+            .filter(|one| one.id != id)
+            .find(|one| one.publications.contains_key(track));
+        let Some(owner) = owner else {
+            return self.tell(id, refuse(SubscriptionError::SeTrackNotfound));
+        };
+        let publisher = owner.id;
+        let Some(publication) = owner.publications.get_mut(track) else { return };
+        let first = publication.subscribers.is_empty();
+        publication.subscribers.insert(id);
+        let subscription = Subscription {
+            publisher,
+            kind: publication.kind(),
+            wishes: Wishes::Quality(proto::VideoQuality::High),
+            section: None,
+        };
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.subscriptions.insert(track.clone(), subscription);
+        }
+        if first {
+            self.tell(publisher, Change::TrackSubscribed(track.clone()));
+        }
+        self.apply_wishes(id, track, now);
+    }
+
+    fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(subscription) = participant.subscriptions.remove(track) else { return };
+        if let Some(section) = subscription.section {
+            participant.receiving.release(section);
+            self.timers.set(Timer::Egress(id, section), None);
+        }
+        if let Some(publisher) = self.participants.get_mut(&subscription.publisher)
+            && let Some(publication) = publisher.publications.get_mut(track)
+        {
+            publication.subscribers.remove(&id);
+        }
+    }
+
+    pub(super) fn apply_all_wishes(&mut self, id: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let tracks: Vec<TrackSid> = participant.subscriptions.keys().cloned().collect();
+        for track in tracks {
+            self.apply_wishes(id, &track, now);
+        }
+    }
+
+    /// Sets what the egress of one subscription forwards: nothing before media can flow or while the track
+    /// is muted, and otherwise the layer its wishes come to.
+    pub(super) fn apply_wishes(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let Some(subscription) = participant.subscriptions.get(track) else { return };
+        let Some(section) = subscription.section else { return };
+        let Some(publisher) = self.participants.get(&subscription.publisher) else { return };
+        let Some(publication) = publisher.publications.get(track) else { return };
+        let wanted = if !participant.connected || publication.info.muted {
+            None
+        } else if subscription.kind == MediaKind::Audio {
+            (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW)
+        } else {
+            publication.layer_for(subscription.wishes)
+        };
+        if let Some(participant) = self.participants.get_mut(&id)
+            && let Some(receiving) = participant.receiving.get_mut(section)
+        {
+            receiving.egress.set_wanted(wanted);
+        }
+        self.pass_keyframe_requests(id, section, now);
+    }
+
+    pub(super) fn update_metadata(
+        &mut self,
+        from: ParticipantId,
+        update: proto::UpdateParticipantMetadata,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        let request_id = update.request_id;
+        if let Err(refusal) = participant.may_update_metadata(&update) {
+            let refusal = Refusal { request_id, ..refusal };
+            return Err(refusal.of(Request::UpdateMetadata(update)));
+        }
+        participant.set_metadata(update);
+        let own = participant.info();
+        self.tell(from, Change::Participants(vec![own]));
+        self.tell_others_about(from);
+        Ok(())
+    }
+
+    pub(super) fn set_audio_features(
+        &mut self,
+        from: ParticipantId,
+        update: proto::UpdateLocalAudioTrack,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        own_track(participant, &update.track_sid)?.info.audio_features = update.features;
+        participant.touch();
+        self.tell_others_about(from);
+        Ok(())
+    }
+
+    pub(super) fn set_dimensions(
+        &mut self,
+        from: ParticipantId,
+        update: &proto::UpdateLocalVideoTrack,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        let publication = own_track(participant, &update.track_sid)?;
+        publication.info.width = update.width;
+        publication.info.height = update.height;
+        participant.touch();
+        self.tell_others_about(from);
+        Ok(())
+    }
+}
+
+impl Participant {
+    fn may_publish(&self, request: &proto::AddTrackRequest) -> Result<(), Refusal> {
+        let source = request.source();
+        let sources = &self.grant.can_publish_sources;
+        if !self.grant.can_publish || !(sources.is_empty() || sources.contains(&source)) {
+            return Err(Refusal::new(
+                Reason::NotAllowed,
+                format!("the token does not allow publishing {}", source.as_str_name()),
+            ));
+        }
+        if self.publications.len() >= MAX_PUBLICATIONS {
+            return Err(Refusal::new(
+                Reason::LimitExceeded,
+                format!("{MAX_PUBLICATIONS} tracks are published already: unpublish one first"),
+            ));
+        }
+        if !matches!(request.r#type(), TrackType::Audio | TrackType::Video) {
+            return Err(Refusal::new(Reason::UnsupportedType, "tracks are audio or video"));
+        }
+        if request.cid.is_empty() || self.publications.values().any(|one| one.cid == request.cid) {
+            return Err(Refusal::new(
+                Reason::InvalidRequest,
+                "a track needs an id (cid) of its own: this one is empty or taken",
+            ));
+        }
+        Ok(())
+    }
+
+    fn may_update_metadata(
+        &self,
+        update: &proto::UpdateParticipantMetadata,
+    ) -> Result<(), Refusal> {
+        if !self.grant.can_update_own_metadata {
+            return Err(Refusal::new(
+                Reason::NotAllowed,
+                "does not have permission to update own metadata",
+            ));
+        }
+        #[expect(clippy::disallowed_methods, reason = "a sum has no order")]
+        let attributes: usize =
+            update.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let limits = [
+            ("name", update.name.len(), MAX_NAME),
+            ("metadata", update.metadata.len(), MAX_METADATA),
+            ("attributes", attributes, MAX_METADATA),
+        ];
+        match limits.into_iter().find(|(_, length, limit)| length > limit) {
+            Some((what, length, limit)) => Err(Refusal::new(
+                Reason::LimitExceeded,
+                format!("{what}: {length} bytes, and {limit} are allowed"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn set_metadata(&mut self, update: proto::UpdateParticipantMetadata) {
+        if !update.name.is_empty() {
+            self.profile.name = update.name;
+        }
+        if !update.metadata.is_empty() {
+            self.profile.metadata = update.metadata;
+        }
+        for (key, value) in update.attributes {
+            if value.is_empty() {
+                self.profile.attributes.remove(&key);
+            } else {
+                self.profile.attributes.insert(key, value);
+            }
+        }
+        self.touch();
+    }
+}
+
+fn own_track<'a>(
+    participant: &'a mut Participant,
+    track: &str,
+) -> Result<&'a mut Publication, Refusal> {
+    participant.publications.get_mut(&TrackSid::new(track)).ok_or_else(|| {
+        Refusal::new(Reason::NotFound, format!("no track {track} is published by this participant"))
+    })
+}
+
+/// LiveKit's prefixes tell the source at a glance.
+fn track_prefix(request: &proto::AddTrackRequest) -> &'static str {
+    match (request.source(), request.r#type()) {
+        (TrackSource::Camera, _) => "TR_VC",
+        (TrackSource::Microphone, _) => "TR_AM",
+        (TrackSource::ScreenShare, _) => "TR_VS",
+        (TrackSource::ScreenShareAudio, _) => "TR_AS",
+        (_, TrackType::Audio) => "TR_A",
+        _ => "TR_V",
+    }
+}

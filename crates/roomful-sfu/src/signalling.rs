@@ -1,0 +1,222 @@
+//! LiveKit's signalling messages, to and from the words of a room: `SignalRequest → Command` on the way
+//! in, `Change → SignalResponse` on the way out. Rules about who may do what are the room's; this only
+//! translates.
+
+mod render;
+
+use livekit_protocol as proto;
+use proto::request_response::{Reason, Request};
+use proto::signal_request::Message as Incoming;
+
+use crate::ids::TrackSid;
+pub(crate) use render::render;
+
+/// What a participant asks of its room.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// An SDP offer of its one peer connection.
+    Offer { sdp: String, id: u32 },
+    /// A track it is about to publish.
+    AddTrack(Box<proto::AddTrackRequest>),
+    /// Its own track falls silent or speaks again.
+    Mute { track: TrackSid, muted: bool },
+    /// It wants, or no longer wants, tracks of others.
+    Subscribe { tracks: Vec<TrackSid>, wanted: bool },
+    /// How large and whether at all it wants tracks it receives.
+    SetWishes { tracks: Vec<TrackSid>, wishes: Wishes },
+    /// Its own name, metadata, attributes.
+    UpdateMetadata(proto::UpdateParticipantMetadata),
+    /// What its audio track was made with.
+    SetAudioFeatures(proto::UpdateLocalAudioTrack),
+    /// The size its video track has now.
+    SetDimensions(proto::UpdateLocalVideoTrack),
+    /// It asks for a sign of life.
+    Ping { sent: i64 },
+    /// The same in the form older clients know.
+    LegacyPing,
+    /// It goes.
+    Leave,
+    /// Nothing to do here: a server that answers at its own addresses needs no candidates, and what was
+    /// negotiated before a resume is still known.
+    Nothing,
+}
+
+/// How a subscription should be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wishes {
+    /// Nothing for now: the video is not on screen.
+    Disabled,
+    /// The smallest layer that fills this many pixels.
+    Size { width: u32, height: u32 },
+    /// A named quality.
+    Quality(proto::VideoQuality),
+}
+
+/// Something a participant is told.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// You are in.
+    Joined(Box<Welcome>),
+    /// You are still in.
+    Resumed,
+    /// These participants are as follows now.
+    Participants(Vec<proto::ParticipantInfo>),
+    /// Your track has a sid.
+    TrackPublished { cid: String, track: Box<proto::TrackInfo> },
+    /// Your track is no longer published.
+    TrackUnpublished(TrackSid),
+    /// The answer to your offer, and whose track each section carries.
+    Answered { sdp: String, id: u32, tracks: Vec<(String, TrackSid)> },
+    /// Make this many more sections for receiving, and offer.
+    SectionsNeeded { audio: u32, video: u32 },
+    /// Somebody receives your track now.
+    TrackSubscribed(TrackSid),
+    /// You cannot have that track.
+    SubscriptionRefused { track: TrackSid, error: proto::SubscriptionError },
+    /// Who began, changed or stopped talking.
+    Speakers(Vec<proto::SpeakerInfo>),
+    /// How well connected participants are.
+    Quality(Vec<proto::ConnectionQualityInfo>),
+    /// The sign of life; times in milliseconds.
+    Pong { sent: i64, now: i64 },
+    /// The same in the form older clients know.
+    LegacyPong { now: i64 },
+    /// What you asked is not done.
+    Refused(Box<Refusal>),
+    /// Go.
+    Left { reason: proto::DisconnectReason, action: proto::leave_request::Action },
+}
+
+/// What a newcomer needs to know.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    pub(crate) room: proto::Room,
+    pub(crate) participant: proto::ParticipantInfo,
+    pub(crate) others: Vec<proto::ParticipantInfo>,
+}
+
+/// Why a command is not carried out, in words its sender can act on.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+    pub(crate) request_id: u32,
+    pub(crate) request: Option<Box<Request>>,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), request_id: 0, request: None }
+    }
+
+    /// Names the request that is refused, so that the client can tell whom it concerns.
+    pub(crate) fn of(mut self, request: Request) -> Self {
+        self.request = Some(Box::new(request));
+        self
+    }
+}
+
+/// The command a message carries.
+///
+/// # Errors
+/// The message is of a kind this server does not support, or says nothing.
+pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal> {
+    let Some(message) = message.message else {
+        return Err(unsupported("a message of a kind this server does not know"));
+    };
+    Ok(match message {
+        Incoming::Offer(offer) => Command::Offer { sdp: offer.sdp, id: offer.id },
+        Incoming::AddTrack(request) => Command::AddTrack(Box::new(request)),
+        Incoming::Mute(mute) => Command::Mute { track: TrackSid::new(mute.sid), muted: mute.muted },
+        Incoming::Subscription(update) => Command::Subscribe {
+            wanted: update.subscribe,
+            tracks: track_sids(
+                update.participant_tracks.into_iter().flat_map(|of_one| of_one.track_sids),
+                update.track_sids,
+            ),
+        },
+        Incoming::TrackSetting(settings) => Command::SetWishes {
+            wishes: wishes(&settings),
+            tracks: track_sids([], settings.track_sids),
+        },
+        Incoming::UpdateMetadata(update) => Command::UpdateMetadata(update),
+        Incoming::UpdateAudioTrack(update) => Command::SetAudioFeatures(update),
+        Incoming::UpdateVideoTrack(update) => Command::SetDimensions(update),
+        Incoming::PingReq(ping) => Command::Ping { sent: ping.timestamp },
+        Incoming::Ping(_) => Command::LegacyPing,
+        Incoming::Leave(_) => Command::Leave,
+        #[expect(deprecated, reason = "older clients still send it")]
+        Incoming::UpdateLayers(_) => Command::Nothing,
+        Incoming::Trickle(_) | Incoming::SyncState(_) => Command::Nothing,
+        Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
+        Incoming::SubscriptionPermission(_) => return Err(unsupported("subscription permissions")),
+        Incoming::Simulate(_) => return Err(unsupported("simulated scenarios")),
+        Incoming::PublishDataTrackRequest(_)
+        | Incoming::UnpublishDataTrackRequest(_)
+        | Incoming::UpdateDataSubscription(_)
+        | Incoming::StoreDataBlobRequest(_)
+        | Incoming::GetDataBlobRequest(_) => return Err(unsupported("data tracks")),
+    })
+}
+
+fn unsupported(what: &str) -> Refusal {
+    Refusal::new(Reason::UnsupportedType, format!("not supported by this server: {what}"))
+}
+
+fn track_sids(
+    first: impl IntoIterator<Item = String>,
+    then: impl IntoIterator<Item = String>,
+) -> Vec<TrackSid> {
+    first.into_iter().chain(then).map(TrackSid::new).collect()
+}
+
+fn wishes(settings: &proto::UpdateTrackSettings) -> Wishes {
+    if settings.disabled {
+        Wishes::Disabled
+    } else if settings.width > 0 && settings.height > 0 {
+        Wishes::Size { width: settings.width, height: settings.height }
+    } else {
+        Wishes::Quality(settings.quality())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_says_nothing_is_refused_with_a_reason() {
+        let refusal = command(proto::SignalRequest { message: None }).unwrap_err();
+        assert_eq!(refusal.reason, Reason::UnsupportedType);
+        assert!(refusal.message.contains("does not know"));
+    }
+
+    #[test]
+    fn track_settings_become_wishes() {
+        let settings = |disabled, width, height| {
+            wishes(&proto::UpdateTrackSettings { disabled, width, height, ..Default::default() })
+        };
+        assert_eq!(settings(true, 640, 360), Wishes::Disabled);
+        assert_eq!(settings(false, 640, 360), Wishes::Size { width: 640, height: 360 });
+        assert_eq!(settings(false, 0, 0), Wishes::Quality(proto::VideoQuality::Low));
+    }
+
+    #[test]
+    fn subscriptions_may_name_tracks_alone_or_by_participant() {
+        let update = proto::UpdateSubscription {
+            track_sids: vec!["TR_b".into()],
+            subscribe: true,
+            participant_tracks: vec![proto::ParticipantTracks {
+                participant_sid: "PA_a".into(),
+                track_sids: vec!["TR_a".into()],
+            }],
+        };
+        let message = Some(Incoming::Subscription(update));
+        match command(proto::SignalRequest { message }).unwrap() {
+            Command::Subscribe { tracks, wanted: true } => {
+                assert_eq!(tracks, [TrackSid::new("TR_a"), TrackSid::new("TR_b")]);
+            }
+            other => panic!("not a subscription: {other:?}"),
+        }
+    }
+}

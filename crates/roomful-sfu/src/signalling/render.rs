@@ -1,0 +1,121 @@
+//! `Change → SignalResponse`.
+
+use livekit_protocol as proto;
+use proto::signal_response::Message as Outgoing;
+
+use super::{Change, Refusal, Welcome};
+use crate::ids::TrackSid;
+
+/// Seconds between a client's pings. Longer notices a dead connection later, shorter costs a message from
+/// each participant each time. LiveKit's own value.
+const PING_INTERVAL: i32 = 5;
+
+/// Seconds without an answer after which a client gives a connection up: three missed pings. Shorter gives
+/// up working connections on bad networks, longer keeps people waiting. LiveKit's own value.
+const PING_TIMEOUT: i32 = 15;
+
+/// The protocol version clients may expect. From 13 on leave requests carry an action; 15 and 16 are about
+/// messages this server does not send unasked.
+const PROTOCOL: i32 = 16;
+
+/// The LiveKit release whose signalling this server speaks. Clients switch features off for versions below
+/// those they know (RPC below 1.8.0), so the project's own version would cost them features.
+const SPOKEN_VERSION: &str = "1.13.5";
+
+/// The message that tells a participant of `change`.
+pub(crate) fn render(change: Change) -> proto::SignalResponse {
+    let message = match change {
+        Change::Joined(welcome) => Outgoing::Join(join_response(*welcome)),
+        Change::Resumed => Outgoing::Reconnect(proto::ReconnectResponse {
+            server_info: Some(server_info()),
+            ..Default::default()
+        }),
+        Change::Participants(participants) => {
+            Outgoing::Update(proto::ParticipantUpdate { participants })
+        }
+        Change::TrackPublished { cid, track } => {
+            Outgoing::TrackPublished(proto::TrackPublishedResponse { cid, track: Some(*track) })
+        }
+        Change::TrackUnpublished(track) => {
+            Outgoing::TrackUnpublished(proto::TrackUnpublishedResponse {
+                track_sid: track.to_string(),
+            })
+        }
+        Change::Answered { sdp, id, tracks } => Outgoing::Answer(answer(sdp, id, tracks)),
+        Change::SectionsNeeded { audio, video } => {
+            Outgoing::MediaSectionsRequirement(proto::MediaSectionsRequirement {
+                num_audios: audio,
+                num_videos: video,
+            })
+        }
+        Change::TrackSubscribed(track) => {
+            Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
+        }
+        Change::SubscriptionRefused { track, error } => {
+            Outgoing::SubscriptionResponse(proto::SubscriptionResponse {
+                track_sid: track.to_string(),
+                err: error.into(),
+            })
+        }
+        Change::Speakers(speakers) => {
+            Outgoing::SpeakersChanged(proto::SpeakersChanged { speakers })
+        }
+        Change::Quality(updates) => {
+            Outgoing::ConnectionQuality(proto::ConnectionQualityUpdate { updates })
+        }
+        Change::Pong { sent, now } => {
+            Outgoing::PongResp(proto::Pong { last_ping_timestamp: sent, timestamp: now })
+        }
+        Change::LegacyPong { now } => Outgoing::Pong(now),
+        Change::Refused(refusal) => Outgoing::RequestResponse(request_response(*refusal)),
+        Change::Left { reason, action } => Outgoing::Leave(proto::LeaveRequest {
+            can_reconnect: action != proto::leave_request::Action::Disconnect,
+            reason: reason.into(),
+            action: action.into(),
+            regions: None,
+        }),
+    };
+    proto::SignalResponse { message: Some(message) }
+}
+
+fn join_response(welcome: Welcome) -> proto::JoinResponse {
+    let server_info = server_info();
+    proto::JoinResponse {
+        room: Some(welcome.room),
+        participant: Some(welcome.participant),
+        other_participants: welcome.others,
+        server_version: server_info.version.clone(),
+        server_info: Some(server_info),
+        ping_timeout: PING_TIMEOUT,
+        ping_interval: PING_INTERVAL,
+        subscriber_primary: false,
+        fast_publish: true,
+        ..Default::default()
+    }
+}
+
+fn server_info() -> proto::ServerInfo {
+    proto::ServerInfo {
+        version: SPOKEN_VERSION.to_owned(),
+        protocol: PROTOCOL,
+        ..Default::default()
+    }
+}
+
+fn answer(sdp: String, id: u32, tracks: Vec<(String, TrackSid)>) -> proto::SessionDescription {
+    proto::SessionDescription {
+        r#type: "answer".to_owned(),
+        sdp,
+        id,
+        mid_to_track_id: tracks.into_iter().map(|(mid, track)| (mid, track.to_string())).collect(),
+    }
+}
+
+fn request_response(refusal: Refusal) -> proto::RequestResponse {
+    proto::RequestResponse {
+        request_id: refusal.request_id,
+        reason: refusal.reason.into(),
+        message: refusal.message,
+        request: refusal.request.map(|request| *request),
+    }
+}

@@ -1,0 +1,189 @@
+//! `Subscription`: one participant's claim to one publication, and the sections through which claims are
+//! served.
+
+use std::collections::BTreeMap;
+
+use crate::egress::{Egress, MediaKind};
+use crate::ids::{ParticipantId, TrackSid};
+use crate::signalling::Wishes;
+use crate::transport::Section;
+use crate::transport::offer::{OfferedSection, SectionKind};
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// Whose publication it is.
+    pub(crate) publisher: ParticipantId,
+    pub(crate) kind: MediaKind,
+    pub(crate) wishes: Wishes,
+    /// The section that carries it, once an answer said so.
+    pub(crate) section: Option<Section>,
+}
+
+/// The receiving sections of one participant's offer: each carries one subscription after another, and keeps
+/// its [`Egress`] because its SSRC, and so its counters, run on.
+#[derive(Debug, Default)]
+pub(crate) struct ReceivingSections {
+    sections: BTreeMap<Section, ReceivingSection>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ReceivingSection {
+    pub(crate) mid: String,
+    pub(crate) egress: Egress,
+    kind: MediaKind,
+    state: State,
+}
+
+/// A browser raises a track only where a section turns from inactive to sending. So one whose subscription
+/// ended must be answered inactive once before it can carry another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// Inactive in the last answer.
+    Spare,
+    /// Carries this track.
+    Carrying(TrackSid),
+    /// Its subscription ended after the last answer.
+    Ended,
+}
+
+impl ReceivingSections {
+    /// Takes in what an offer makes of the receiving sections. Returns the tracks whose sections are gone.
+    ///
+    /// `first_seq` gives each new section the sequence number its stream starts with.
+    pub(crate) fn handle_offer(
+        &mut self,
+        offered: &[OfferedSection],
+        mut first_seq: impl FnMut() -> u16,
+    ) -> Vec<TrackSid> {
+        let mut gone = std::mem::take(&mut self.sections);
+        for section in offered.iter().filter(|section| section.receives) {
+            let kind = match section.kind {
+                SectionKind::Audio => MediaKind::Audio,
+                SectionKind::Video => MediaKind::Video,
+                SectionKind::Data => continue,
+            };
+            let kept = gone.remove(&section.section).filter(|kept| kept.mid == section.mid);
+            let state = kept.unwrap_or_else(|| ReceivingSection {
+                mid: section.mid.clone(),
+                egress: Egress::new(kind, first_seq()),
+                kind,
+                state: State::Spare,
+            });
+            self.sections.insert(section.section, state);
+        }
+        gone.into_values().filter_map(|section| section.track().cloned()).collect()
+    }
+
+    /// Lets a spare section carry `track`; `None` if there is none of its kind.
+    pub(crate) fn assign(&mut self, track: &TrackSid, kind: MediaKind) -> Option<Section> {
+        let (section, spare) = self
+            .sections
+            .iter_mut()
+            .find(|(_, section)| section.kind == kind && section.state == State::Spare)?;
+        spare.state = State::Carrying(track.clone());
+        spare.egress.rebind();
+        Some(*section)
+    }
+
+    /// The subscription that `section` carried is over.
+    pub(crate) fn release(&mut self, section: Section) {
+        if let Some(released) = self.sections.get_mut(&section) {
+            released.state = State::Ended;
+            released.egress.set_wanted(None);
+        }
+    }
+
+    /// An answer is made: sections whose subscriptions ended are inactive in it, so spare from now on.
+    pub(crate) fn handle_answered(&mut self) {
+        for section in self.sections.values_mut() {
+            if section.state == State::Ended {
+                section.state = State::Spare;
+            }
+        }
+    }
+
+    /// Whether the last answer still shows a subscription that ended.
+    pub(crate) fn any_ended(&self) -> bool {
+        self.sections.values().any(|section| section.state == State::Ended)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sections.len()
+    }
+
+    /// How many sections are, or will be after the next answer, without a subscription.
+    pub(crate) fn spare_or_ended(&self, kind: MediaKind) -> usize {
+        let idle = |section: &&ReceivingSection| section.track().is_none();
+        self.sections.values().filter(|section| section.kind == kind).filter(idle).count()
+    }
+
+    pub(crate) fn get_mut(&mut self, section: Section) -> Option<&mut ReceivingSection> {
+        self.sections.get_mut(&section)
+    }
+
+    /// What `section` carries.
+    pub(crate) fn track(&self, section: Section) -> Option<&TrackSid> {
+        self.sections.get(&section)?.track()
+    }
+
+    /// Every section in use: its mid and its track.
+    pub(crate) fn carrying(&self) -> impl Iterator<Item = (&str, &TrackSid)> {
+        self.sections.values().filter_map(|section| Some((section.mid.as_str(), section.track()?)))
+    }
+}
+
+impl ReceivingSection {
+    fn track(&self) -> Option<&TrackSid> {
+        match &self.state {
+            State::Carrying(track) => Some(track),
+            State::Spare | State::Ended => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::offer::read_sections;
+
+    const TWO_VIDEOS: &str = "m=video 9 X 1\r\na=mid:0\r\na=recvonly\r\n\
+        m=video 9 X 1\r\na=mid:1\r\na=recvonly\r\n";
+
+    fn sections() -> ReceivingSections {
+        let mut sections = ReceivingSections::default();
+        sections.handle_offer(&read_sections(TWO_VIDEOS), || 0);
+        sections
+    }
+
+    #[test]
+    fn each_subscription_gets_a_section_of_its_kind_while_there_are_any() {
+        let mut sections = sections();
+        let track = TrackSid::new("TR_a");
+        assert_eq!(sections.assign(&track, MediaKind::Audio), None);
+        assert_eq!(sections.assign(&track, MediaKind::Video), Some(Section::from_index(0)));
+        assert_eq!(sections.assign(&track, MediaKind::Video), Some(Section::from_index(1)));
+        assert_eq!(sections.assign(&track, MediaKind::Video), None);
+    }
+
+    #[test]
+    fn a_section_is_shown_inactive_once_before_it_carries_another_track() {
+        let mut sections = sections();
+        let first = sections.assign(&TrackSid::new("TR_a"), MediaKind::Video).unwrap();
+        sections.release(first);
+        assert!(sections.any_ended());
+        assert_ne!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
+        sections.handle_answered();
+        assert_eq!(sections.assign(&TrackSid::new("TR_c"), MediaKind::Video), Some(first));
+    }
+
+    #[test]
+    fn a_section_that_no_longer_receives_loses_its_track() {
+        let mut sections = sections();
+        let track = TrackSid::new("TR_a");
+        sections.assign(&track, MediaKind::Video);
+        let stopped = TWO_VIDEOS.replacen("recvonly", "inactive", 1);
+        assert_eq!(sections.handle_offer(&read_sections(&stopped), || 0), [track]);
+    }
+}
