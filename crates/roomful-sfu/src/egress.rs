@@ -23,13 +23,15 @@ pub use codec::vp8::Vp8Rewrite;
 use rewriter::{Rewriter, Rewritten};
 use selector::{Choice, Selector, Standing};
 
-/// One encoding of a publication, by its rank in quality: the lowest is 0.
+/// One encoding of a publication, by its rank in quality. There is none past [`Layer::HIGH`]: take
+/// them from [`Layer::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Layer(pub u8);
+pub struct Layer(u8);
 
 impl Layer {
-    /// How many are forwarded; packets of further ones are dropped. Browsers offer three simulcast
-    /// encodings per camera; more would cost every subscription room for state that nothing fills.
+    /// How many there can be. Browsers send three simulcast encodings per camera; more would cost
+    /// every subscription room for state that nothing fills, fewer would waste the best or the
+    /// cheapest.
     pub const COUNT: usize = 3;
     /// The lowest, and the only one of a publication without simulcast.
     pub const LOW: Self = Self(0);
@@ -40,7 +42,7 @@ impl Layer {
     /// Every layer, lowest first.
     pub const ALL: [Self; Self::COUNT] = [Self::LOW, Self::MID, Self::HIGH];
 
-    /// Its rank as an index, below [`Layer::COUNT`] for every layer that is forwarded.
+    /// Its rank as an index, below [`Layer::COUNT`].
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -122,23 +124,16 @@ impl Egress {
     /// Choose one the publication has: until its first packet comes, keyframes are asked of it.
     pub fn set_wanted(&mut self, wanted: Option<Layer>) {
         self.selector.set_wanted(wanted);
-        if wanted.is_none() {
-            self.rewriter.interrupt();
-        }
     }
 
     /// The outgoing stream now carries another publication of the same kind (a reused m-line). Its
     /// counters run on; the wish of [`Egress::set_wanted`] stays.
     pub fn rebind(&mut self) {
         self.selector.forget_publication();
-        self.rewriter.interrupt();
     }
 
     /// The encoding starts over with unrelated counters: a new SSRC, a restarted publisher.
     pub fn handle_stream_reset(&mut self, layer: Layer) {
-        if self.selector.current() == Some(layer) {
-            self.rewriter.interrupt();
-        }
         self.selector.forget_layer(layer);
     }
 
@@ -155,9 +150,6 @@ impl Egress {
     /// has been kept already, fills that place, so that nobody asks for it again.
     pub fn handle_packet(&mut self, packet: &IncomingPacket<'_>) -> Forward {
         let standing = self.selector.observe(packet);
-        if standing.current_restarted {
-            self.rewriter.interrupt();
-        }
         match self.selector.choose(packet, standing) {
             Choice::Drop => Forward::Drop,
             Choice::Start => Forward::Send(self.rewriter.start(packet)),
@@ -196,7 +188,6 @@ impl Egress {
             Rewritten::Send(header) => Forward::Send(header),
             Rewritten::Drop => Forward::Drop,
             Rewritten::OutOfReach => {
-                self.rewriter.interrupt();
                 self.selector.lose_current();
                 match self.selector.choose(packet, standing) {
                     Choice::Start => Forward::Send(self.rewriter.start(packet)),

@@ -117,12 +117,7 @@ impl Rewriter {
         self.header(packet, seq, timestamp)
     }
 
-    /// The source ends here: nothing of it is sent until the next [`Rewriter::start`].
-    pub(super) fn interrupt(&mut self) {
-        self.source = None;
-    }
-
-    /// Numbers a packet of the current source.
+    /// Numbers a packet of the source that was entered last.
     pub(super) fn forward(&mut self, packet: &IncomingPacket<'_>) -> Rewritten {
         let Some(source) = &mut self.source else { return Rewritten::OutOfReach };
         let ahead = packet.seq.wrapping_sub(source.newest_seq).cast_signed();

@@ -47,14 +47,12 @@ pub(super) enum Choice {
 }
 
 /// How a packet stands among those of its layer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// No later one was seen before it.
     newest: bool,
     /// The packet right before it was seen and belongs to another frame.
     follows_frame_end: bool,
-    /// The current layer has started over: its numbers mean nothing any more.
-    pub(super) current_restarted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -112,9 +110,7 @@ impl Selector {
         if self.current == Some(layer) {
             self.lose_current();
         }
-        if let Some(state) = self.layers.get_mut(layer.index()) {
-            *state = LayerState::default();
-        }
+        self.layers[layer.index()] = LayerState::default();
     }
 
     pub(super) fn forget_publication(&mut self) {
@@ -130,15 +126,10 @@ impl Selector {
     /// [`Selector::choose`], those of other layers too: that is how their life is known.
     pub(super) fn observe(&mut self, packet: &IncomingPacket<'_>) -> Standing {
         self.latest_arrival = Some(packet.arrival);
-        let Some(state) = self.layers.get_mut(packet.layer.index()) else {
-            return Standing::default();
-        };
-        let mut current_restarted = false;
-        if state.is_stale(packet) {
-            current_restarted = self.current == Some(packet.layer);
+        if self.layers[packet.layer.index()].is_stale(packet) {
             self.forget_layer(packet.layer);
         }
-        let standing = Standing { current_restarted, ..self.standing(packet) };
+        let standing = self.layers[packet.layer.index()].standing(packet);
         if standing.newest {
             self.note_newest(packet);
         }
@@ -177,7 +168,7 @@ impl Selector {
             // Never asked, or not since an earlier need was met otherwise.
             _ => FIRST_PAUSE,
         };
-        self.layers.get_mut(due.index())?.asking = Some(Asking { next: now + pause, pause });
+        self.layers[due.index()].asking = Some(Asking { next: now + pause, pause });
         Some(due)
     }
 
@@ -203,7 +194,7 @@ impl Selector {
     }
 
     fn is_live(&self, layer: Layer) -> bool {
-        let Some(state) = self.layers.get(layer.index()) else { return false };
+        let state = &self.layers[layer.index()];
         let (Some(newest), Some(latest)) = (state.newest, self.latest_arrival) else {
             return false;
         };
@@ -220,32 +211,17 @@ impl Selector {
     }
 
     fn asking(&self, layer: Layer) -> Option<Asking> {
-        self.layers.get(layer.index()).and_then(|state| state.asking)
+        self.layers[layer.index()].asking
     }
 
     /// A keyframe of the current layer has begun: what was asked is answered.
     fn settle(&mut self, layer: Layer) {
         self.refresh = false;
-        if let Some(state) = self.layers.get_mut(layer.index()) {
-            state.asking = None;
-        }
-    }
-
-    fn standing(&self, packet: &IncomingPacket<'_>) -> Standing {
-        let newest = self.layers.get(packet.layer.index()).and_then(|state| state.newest);
-        let Some(newest) = newest else {
-            return Standing { newest: true, ..Standing::default() };
-        };
-        let ahead = packet.seq.wrapping_sub(newest.seq).cast_signed();
-        Standing {
-            newest: ahead > 0,
-            follows_frame_end: ahead == 1 && packet.timestamp != newest.timestamp,
-            current_restarted: false,
-        }
+        self.layers[layer.index()].asking = None;
     }
 
     fn note_newest(&mut self, packet: &IncomingPacket<'_>) {
-        let Some(state) = self.layers.get_mut(packet.layer.index()) else { return };
+        let state = &mut self.layers[packet.layer.index()];
         let begins_frame = state.newest.is_none_or(|last| last.timestamp != packet.timestamp);
         let mut newest =
             Newest { seq: packet.seq, timestamp: packet.timestamp, arrival: packet.arrival };
@@ -279,6 +255,17 @@ impl LayerState {
         }
         self.stale_run += 1;
         self.stale_run >= STALE_RUN
+    }
+
+    fn standing(&self, packet: &IncomingPacket<'_>) -> Standing {
+        let Some(newest) = self.newest else {
+            return Standing { newest: true, follows_frame_end: false };
+        };
+        let ahead = packet.seq.wrapping_sub(newest.seq).cast_signed();
+        Standing {
+            newest: ahead > 0,
+            follows_frame_end: ahead == 1 && packet.timestamp != newest.timestamp,
+        }
     }
 }
 
