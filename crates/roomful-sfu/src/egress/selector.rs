@@ -59,7 +59,7 @@ pub(super) struct Standing {
 pub(super) struct Selector {
     wanted: Option<Layer>,
     current: Option<Layer>,
-    /// The subscriber asked for a keyframe of the current layer.
+    /// The subscriber asked for a keyframe of the current layer, if there is one.
     refresh: bool,
     layers: [LayerState; Layer::COUNT],
     latest_arrival: Option<Instant>,
@@ -103,7 +103,6 @@ impl Selector {
     /// What flows has broken off; the next keyframe begins anew.
     pub(super) fn lose_current(&mut self) {
         self.current = None;
-        self.refresh = false;
     }
 
     pub(super) fn forget_layer(&mut self, layer: Layer) {
