@@ -44,17 +44,22 @@ export function endingOfDisconnect(reason: string | undefined): Ending {
   return { code: DISCONNECT_CODES[reason ?? ''] ?? 'connection-lost', message: '' };
 }
 
+/** Turns the numbers inside livekit-client's errors into their names. */
+export interface ReasonNames {
+  /** Names of `ConnectionErrorReason`. */
+  connection(reason: number): string | undefined;
+  /** Names of the protocol's `DisconnectReason`. */
+  disconnect(reason: number): string | undefined;
+}
+
 /**
  * The ending behind a failed attempt to join.
  *
  * @param error Whatever the attempt rejected with: a {@link TokenError}, an {@link EngineLoadError} or
  *   livekit-client's `ConnectionError`.
- * @param disconnectName Turns the number inside a `LeaveRequest` error into the reason's name.
+ * @param names How livekit-client numbers its reasons.
  */
-export function endingOfError(
-  error: unknown,
-  disconnectName: (reason: number) => string | undefined,
-): Ending {
+export function endingOfError(error: unknown, names: ReasonNames): Ending {
   if (error instanceof TokenError) return endingOfRefusal(error);
   if (error instanceof EngineLoadError) return { code: 'engine-unavailable', message: '' };
   if (!isConnectionError(error)) {
@@ -63,12 +68,13 @@ export function endingOfError(
     return { code: unsupported ? 'unsupported-browser' : 'unknown', message };
   }
   const message = error.message.replace(/^could not establish signal connection: /, '');
-  switch (error.reasonName) {
+  // Not `reasonName`: livekit-client rewrites `reason` on its way up and leaves the name behind.
+  switch (names.connection(error.reason)) {
     case 'NotAllowed':
       return { code: error.status === 404 ? 'room-missing' : 'not-allowed', message };
     case 'LeaveRequest':
       return endingOfDisconnect(
-        typeof error.context === 'number' ? disconnectName(error.context) : undefined,
+        typeof error.context === 'number' ? names.disconnect(error.context) : undefined,
       );
     case 'Cancelled':
       return { code: 'left', message: '' };
@@ -80,7 +86,7 @@ export function endingOfError(
         ? { code: 'media-failed', message: '' }
         : { code: 'server-error', message };
     default:
-      return { code: 'signal-unreachable', message };
+      return { code: 'signal-unreachable', message: '' };
   }
 }
 
@@ -98,13 +104,13 @@ const DISCONNECT_CODES: Readonly<Record<string, EndingCode>> = {
 };
 
 interface ConnectionErrorShape extends Error {
-  readonly reasonName: string;
+  readonly reason: number;
   readonly status?: number;
   readonly context?: unknown;
 }
 
 function isConnectionError(error: unknown): error is ConnectionErrorShape {
-  return error instanceof Error && error.name === 'ConnectionError' && 'reasonName' in error;
+  return error instanceof Error && error.name === 'ConnectionError' && 'reason' in error;
 }
 
 function endingOfRefusal(error: TokenError): Ending {

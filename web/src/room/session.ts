@@ -97,7 +97,12 @@ export class Session {
       this.#watchPulse();
       this.#queueView();
     } catch (error) {
-      this.#end(endingOfError(error, (reason) => this.#engine.DisconnectReason[reason]));
+      this.#end(
+        endingOfError(error, {
+          connection: (reason) => this.#engine.ConnectionErrorReason[reason],
+          disconnect: (reason) => this.#engine.DisconnectReason[reason],
+        }),
+      );
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { DeviceKind, DeviceProblem } from '../media/devices';
 import type { Ending } from '../room/ending';
-import { loadEngine } from '../room/engine';
+import { loadEngine, warmUpTransport } from '../room/engine';
 import { type Admission, TokenSource } from '../room/token';
 import { Call } from './call.svelte';
 import { describeDevice, describeEnding, type Failure } from './failure';
@@ -29,6 +29,8 @@ export class App {
     () => performance.now(),
   );
   #identity: string | undefined;
+  /** The call under way, which begins a moment before its screen is shown. */
+  #call: Call | undefined;
   readonly #identityReady: Promise<string>;
 
   constructor() {
@@ -38,7 +40,7 @@ export class App {
 
   /** Shows what the address bar names; also the answer to Back and Forward. */
   showAddress(): void {
-    if (this.screen.kind === 'call') this.screen.call.leave();
+    this.#call?.leave();
     if (this.screen.kind === 'lobby') stopAll(this.screen.lobby.handOver());
     const route = routeOf(location.pathname);
     if (route.page === 'missing') this.screen = { kind: 'missing' };
@@ -47,7 +49,7 @@ export class App {
 
   /** After the first paint: fetches the media engine, so that Join finds it there. */
   warmUp(): void {
-    loadEngine().catch(() => {
+    loadEngine().then(warmUpTransport, () => {
       // Join tries again, and says so if it fails.
     });
   }
@@ -61,7 +63,7 @@ export class App {
 
   /** Join was pressed with both names filled in. */
   join(): void {
-    if (this.screen.kind !== 'lobby') return;
+    if (this.screen.kind !== 'lobby' || this.#call) return;
     const { lobby } = this.screen;
     const { room, name } = lobby.trimmed;
     if (!room || !name) return;
@@ -80,7 +82,7 @@ export class App {
 
   /** From the page after a call: back in, with the devices as they were. */
   rejoin(): void {
-    if (this.screen.kind !== 'ended') return;
+    if (this.screen.kind !== 'ended' || this.#call) return;
     markJoinClick();
     const { room, name } = this.screen.admission;
     const lobby = new Lobby(loadPreferences(this.#store), room);
@@ -97,18 +99,25 @@ export class App {
   async #enter(admission: Pick<Admission, 'room' | 'name'>, luggage: Luggage): Promise<void> {
     // Normally known long before anyone can press Join.
     const identity = this.#identity ?? (await this.#identityReady);
+    if (this.#call) return;
     const call = new Call({ ...admission, identity }, luggage, {
       onDeviceProblem: (problem) => this.#tellDeviceProblem(problem),
       onDeviceChoice: (kind, on) => this.#rememberDevice(kind, on),
       onEnding: (ended, ending) => this.#showEnding(ended, ending),
     });
+    this.#call = call;
+    void call.start(this.#tokens);
+    // Building the screen keeps the browser busy for tens of milliseconds. The attempt to connect goes first, so
+    // that the network works meanwhile; the person waits less than a frame longer for the screen.
+    await new Promise((resolve) => setTimeout(resolve));
+    if (this.#call !== call) return;
     this.notices.clear();
     this.screen = { kind: 'call', call };
-    await call.start(this.#tokens);
   }
 
   #showEnding(call: Call, ending: Ending): void {
-    if (this.screen.kind !== 'call' || this.screen.call !== call) return;
+    if (this.#call !== call) return;
+    this.#call = undefined;
     this.notices.clear();
     const failure = describeEnding(ending);
     // Someone who never got in is still at the door, with the form to correct; the others come from a call.

@@ -10,6 +10,8 @@ describe('initialsOf', () => {
     ['  Ann  ', 'A'],
     ['山田 太郎', '山太'],
     ['👩‍🚀 Astronaut', '👩‍🚀A'],
+    ['<Ann> (guest)', 'AG'],
+    ['?', '?'],
     ['', ''],
   ])('%s gives %s', (name, initials) => {
     expect(initialsOf(name)).toBe(initials);

@@ -20,8 +20,9 @@ export function colourOf(name: string): number {
 
 const letters = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
-/** Whole graphemes, so that an emoji or an accented letter is not cut in half. */
+/** Whole graphemes, so that an emoji or an accented letter is not cut in half; punctuation only where alone. */
 function firstLetter(word: string): string {
-  const [first] = letters.segment(word);
-  return first ? first.segment.toLocaleUpperCase() : '';
+  const graphemes = Array.from(letters.segment(word), ({ segment }) => segment);
+  const first = graphemes.find((grapheme) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(grapheme));
+  return (first ?? graphemes[0] ?? '').toLocaleUpperCase();
 }

@@ -78,7 +78,8 @@ export class Call {
       for (const [kind, track] of this.#unload()) void session.publish(kind, track);
       await joining;
     } catch (error) {
-      this.#end(endingOfError(error, () => undefined));
+      // The session reports its own failures; here only the token or the engine can have been missing.
+      this.#end(endingOfError(error, { connection: () => undefined, disconnect: () => undefined }));
     }
   }
 

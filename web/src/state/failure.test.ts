@@ -1,11 +1,20 @@
-import { ConnectionError, DisconnectReason } from 'livekit-client';
+import { ConnectionError, ConnectionErrorReason, DisconnectReason } from 'livekit-client';
 import { describe, expect, test } from 'vitest';
 
 import { EngineLoadError, endingOfDisconnect, endingOfError } from '../room/ending';
 import { TokenError } from '../room/token';
 import { describeDevice, describeDevices, describeEnding } from './failure';
 
-const reasonName = (reason: number): string | undefined => DisconnectReason[reason];
+const names = {
+  connection: (reason: number): string | undefined => ConnectionErrorReason[reason],
+  disconnect: (reason: number): string | undefined => DisconnectReason[reason],
+};
+
+/** What `Room.connect` rejects with: a generic error on which only the number is corrected. */
+function rewritten(reason: ConnectionErrorReason, status: number): ConnectionError {
+  const error = ConnectionError.serverUnreachable('could not establish signal connection: invalid token');
+  return Object.assign(error, { reason, status });
+}
 
 describe('describeEnding', () => {
   test.each([
@@ -22,6 +31,11 @@ describe('describeEnding', () => {
       ConnectionError.notAllowed('invalid token', 401),
       'not-allowed',
     ],
+    [
+      'the refusal comes up through Room.connect',
+      rewritten(ConnectionErrorReason.NotAllowed, 401),
+      'not-allowed',
+    ],
     ['the room does not exist', ConnectionError.notAllowed('no room', 404), 'room-missing'],
     ['no signalling server answers', ConnectionError.serverUnreachable('failed'), 'signal-unreachable'],
     ['the WebSocket breaks', ConnectionError.websocket('closed'), 'signal-unreachable'],
@@ -35,10 +49,10 @@ describe('describeEnding', () => {
     ],
     ['something is thrown that is no error', 'odd', 'unknown'],
   ])('has its own words when %s', (_situation, error, code) => {
-    const failure = describeEnding(endingOfError(error, reasonName));
+    const failure = describeEnding(endingOfError(error, names));
     expect(failure.code).toBe(code);
     expect(failure.title).not.toBe('');
-    expect(failure.remedy).not.toBe('');
+    expect(failure.detail + failure.remedy).not.toBe('');
   });
 
   test.each([
@@ -56,14 +70,14 @@ describe('describeEnding', () => {
     expect(endingOfDisconnect(undefined).code).toBe('connection-lost');
   });
 
-  test('quotes the server’s own explanation', () => {
+  test('a refused token is explained in the server’s own words', () => {
     const error = new TokenError({
       kind: 'refused',
       status: 400,
       code: 'x',
       message: 'Names have 64 letters.',
     });
-    expect(describeEnding(endingOfError(error, reasonName)).quoted).toBe('Names have 64 letters.');
+    expect(describeEnding(endingOfError(error, names)).detail).toBe('Names have 64 letters.');
   });
 });
 

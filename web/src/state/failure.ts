@@ -23,6 +23,11 @@ type Words = Pick<Failure, 'side' | 'title' | 'detail' | 'remedy'>;
 
 /** The words for the end of a call, or of an attempt to join. */
 export function describeEnding(ending: Ending): Failure {
+  if (ending.code === 'token-refused' && ending.message) {
+    // The server knows exactly what it did not like, and says what to do about it.
+    const { side, title } = ENDINGS['token-refused'];
+    return { code: ending.code, side, title, detail: ending.message, remedy: '', quoted: '' };
+  }
   return { code: ending.code, quoted: ending.message, ...ENDINGS[ending.code] };
 }
 
