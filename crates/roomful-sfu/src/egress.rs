@@ -2,11 +2,11 @@
 //!
 //! A publication arrives as up to three encodings ([`Layer`]s), each an RTP stream with sequence
 //! numbers, timestamps and picture ids of its own. The subscriber gets **one** stream in which all
-//! three counters run on without a seam: [`selector`] decides which packets belong to it,
-//! [`rewriter`] gives them their new numbers.
+//! three counters run on without a seam: `selector` decides which packets belong to it,
+//! `rewriter` gives them their new numbers.
 //!
 //! Later parts plug in here: the allocator calls [`Egress::set_wanted`]; temporal layers become a
-//! second answer of the selector that ends in [`rewriter::Rewriter::skip`]; the AV1 dependency
+//! second answer of the selector that ends in `Rewriter::skip`; the AV1 dependency
 //! descriptor becomes a field of [`IncomingPacket`] that the selector asks instead of the payload.
 
 pub mod codec;
