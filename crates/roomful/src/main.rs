@@ -1,2 +1,40 @@
-//! The Roomful server.
-fn main() {}
+//! The `roomful` program: configuration in, a server until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use roomful::config::Flags;
+use roomful::{Config, Server, logging, signals};
+
+/// Threads for the page and the signalling; media has threads of its own. Two, so that one slow
+/// request does not hold up the others; more would only cost memory.
+const WEB_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let config = match Config::load() {
+        Ok(config) => config,
+        Err(error) => Flags::command().error(clap::error::ErrorKind::ValueValidation, error).exit(),
+    };
+    logging::init(&config.logging);
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WEB_THREADS)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let stop = signals::stop()?;
+        Server::bind(config)?.run(stop).await
+    });
+    // Whatever is still running has had its time.
+    runtime.shutdown_background();
+    outcome
+}

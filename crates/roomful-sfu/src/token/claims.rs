@@ -111,7 +111,7 @@ impl Claims {
             // the token says so.
             can_publish_data: video.can_publish_data.unwrap_or(can_publish),
             can_update_own_metadata: video.can_update_own_metadata.unwrap_or(false),
-            can_publish_sources: video.can_publish_sources.iter().map(source).collect(),
+            can_publish_sources: video.can_publish_sources.iter().map(|name| source(name)).collect(),
             hidden: video.hidden,
         })
     }
@@ -167,6 +167,6 @@ fn source_name(source: &TrackSource) -> String {
 
 /// A source this server does not know stays in the list as `Unknown`: dropped, it could leave the
 /// list empty, and an empty list allows every source.
-fn source(name: &String) -> TrackSource {
+fn source(name: &str) -> TrackSource {
     TrackSource::from_str_name(&name.to_uppercase()).unwrap_or(TrackSource::Unknown)
 }

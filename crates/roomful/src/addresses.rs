@@ -1,0 +1,163 @@
+//! The addresses of this machine on which media can arrive.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use if_addrs::{IfOperStatus, Interface};
+use roomful_sfu::MediaAddress;
+
+use crate::config::MediaConfig;
+
+/// What a worker whose socket listens on `port` tells its core: every usable address of the
+/// interfaces `config` allows, and the loopback addresses, which the core offers only to
+/// participants of this machine.
+pub fn media_addresses(config: &MediaConfig, port: u16) -> io::Result<Vec<MediaAddress>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    Ok(select(&interfaces, config)
+        .into_iter()
+        .map(|(advertised, local)| MediaAddress {
+            advertised: SocketAddr::new(advertised, port),
+            local: SocketAddr::new(local, port),
+        })
+        .collect())
+}
+
+/// Pairs of (advertised, local).
+fn select(interfaces: &[Interface], config: &MediaConfig) -> Vec<(IpAddr, IpAddr)> {
+    let mut reachable: Vec<IpAddr> = interfaces
+        .iter()
+        .filter(|interface| is_up(interface) && allowed(&interface.name, config))
+        .map(Interface::ip)
+        .filter(|ip| is_reachable(*ip))
+        .collect();
+    reachable.sort_unstable();
+    reachable.dedup();
+    let mut addresses: Vec<(IpAddr, IpAddr)> = match config.node_ip {
+        Some(node_ip) => behind_nat(node_ip, &reachable).into_iter().collect(),
+        None => reachable.into_iter().map(|ip| (ip, ip)).collect(),
+    };
+    for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        if interfaces.iter().any(|interface| interface.ip() == loopback) {
+            addresses.push((loopback, loopback));
+        }
+    }
+    addresses
+}
+
+/// The router rewrites the destination to one address of this machine: of the same family, and
+/// the node address itself if an interface has it.
+fn behind_nat(node_ip: IpAddr, reachable: &[IpAddr]) -> Option<(IpAddr, IpAddr)> {
+    let local = reachable
+        .iter()
+        .find(|ip| **ip == node_ip)
+        .or_else(|| reachable.iter().find(|ip| ip.is_ipv4() == node_ip.is_ipv4()))?;
+    Some((node_ip, *local))
+}
+
+fn allowed(interface: &str, config: &MediaConfig) -> bool {
+    if !config.interface_includes.is_empty() {
+        return config.interface_includes.iter().any(|name| name == interface);
+    }
+    !config.interface_excludes.iter().any(|name| name == interface)
+}
+
+/// Tunnels and bridges often do not say what state they are in: only a clear "down" counts.
+fn is_up(interface: &Interface) -> bool {
+    !matches!(
+        interface.oper_status,
+        IfOperStatus::Down | IfOperStatus::NotPresent | IfOperStatus::LowerLayerDown
+    )
+}
+
+/// Link-local addresses need a zone that no candidate can carry (RFC 8839 §5.1); loopback
+/// addresses are added on their own.
+fn is_reachable(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use if_addrs::{IfAddr, Ifv4Addr, Ifv6Addr};
+
+    #[test]
+    fn every_reachable_address_is_offered_and_loopback_last() {
+        let found = select(&machine(), &config());
+        assert_eq!(
+            advertised(&found),
+            ["10.0.0.5", "192.168.1.5", "2001:db8::5", "127.0.0.1", "::1"]
+        );
+    }
+
+    #[test]
+    fn a_laptop_in_a_train_has_only_loopback() {
+        let found = select(&machine()[..2], &config());
+        assert_eq!(advertised(&found), ["127.0.0.1", "::1"]);
+    }
+
+    #[test]
+    fn interfaces_are_chosen_by_name_and_includes_win() {
+        let excludes = MediaConfig { interface_excludes: vec!["docker0".into()], ..config() };
+        assert!(!advertised(&select(&machine(), &excludes)).contains(&"10.0.0.5".to_owned()));
+        let includes = MediaConfig { interface_includes: vec!["docker0".into()], ..excludes };
+        assert_eq!(advertised(&select(&machine(), &includes)), ["10.0.0.5", "127.0.0.1", "::1"]);
+    }
+
+    #[test]
+    fn the_node_address_replaces_those_found() {
+        let node = MediaConfig { node_ip: Some("203.0.113.7".parse().unwrap()), ..config() };
+        let found = select(&machine(), &node);
+        assert_eq!(advertised(&found), ["203.0.113.7", "127.0.0.1", "::1"]);
+        assert_eq!(found[0].1.to_string(), "10.0.0.5");
+        let own = MediaConfig { node_ip: Some("192.168.1.5".parse().unwrap()), ..config() };
+        assert_eq!(select(&machine(), &own)[0].1.to_string(), "192.168.1.5");
+    }
+
+    fn config() -> MediaConfig {
+        MediaConfig {
+            udp_port: 7882,
+            node_ip: None,
+            interface_includes: Vec::new(),
+            interface_excludes: Vec::new(),
+            enable_loopback_candidate: false,
+        }
+    }
+
+    fn advertised(found: &[(IpAddr, IpAddr)]) -> Vec<String> {
+        found.iter().map(|(advertised, _)| advertised.to_string()).collect()
+    }
+
+    fn machine() -> Vec<Interface> {
+        vec![
+            interface("lo", "127.0.0.1", IfOperStatus::Up),
+            interface("lo", "::1", IfOperStatus::Up),
+            interface("eth0", "192.168.1.5", IfOperStatus::Up),
+            interface("eth0", "2001:db8::5", IfOperStatus::Up),
+            interface("eth0", "fe80::5", IfOperStatus::Up),
+            interface("eth1", "169.254.3.4", IfOperStatus::Up),
+            interface("docker0", "10.0.0.5", IfOperStatus::Up),
+            interface("wlan0", "192.168.9.9", IfOperStatus::Down),
+        ]
+    }
+
+    fn interface(name: &str, ip: &str, oper_status: IfOperStatus) -> Interface {
+        let addr = match ip.parse().unwrap() {
+            IpAddr::V4(ip) => IfAddr::V4(Ifv4Addr {
+                ip,
+                netmask: Ipv4Addr::BROADCAST,
+                prefixlen: 32,
+                broadcast: None,
+            }),
+            IpAddr::V6(ip) => IfAddr::V6(Ifv6Addr {
+                ip,
+                netmask: Ipv6Addr::UNSPECIFIED,
+                prefixlen: 128,
+                broadcast: None,
+            }),
+        };
+        Interface { name: name.into(), addr, index: None, oper_status, is_p2p: false }
+    }
+}

@@ -1,0 +1,239 @@
+//! One [`Config`] out of four layers: flags win over the environment, the environment over the
+//! file, the file over the defaults.
+//!
+//! The file is YAML with LiveKit's key names, so that a LiveKit configuration can be brought
+//! along: what this server does not do yet is said so, and a key that nobody knows is an error.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use clap::Parser as _;
+use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
+
+pub use flags::Flags;
+pub use values::PortRange;
+
+use file::FileConfig;
+
+mod file;
+mod flags;
+mod schema;
+mod values;
+
+/// Where the page and the signalling are served unless told otherwise: LiveKit's port.
+const DEFAULT_PORT: u16 = 7880;
+
+/// The first media port unless told otherwise: LiveKit's port. Worker `n` listens on the `n`-th
+/// port from here.
+const DEFAULT_UDP_PORT: u16 = 7882;
+
+/// Shortest API secret accepted without a warning, in bytes: the output length of the hash behind
+/// HS256, below which a stolen token can be attacked offline (RFC 7518 §3.2).
+const STRONG_SECRET_BYTES: usize = 32;
+
+/// Everything the server needs to know before it starts.
+pub struct Config {
+    /// Addresses on which the page and the signalling are served.
+    pub bind_addresses: Vec<IpAddr>,
+    /// TCP port of the page and the signalling; 0 lets the system choose.
+    pub port: u16,
+    /// The key pairs whose tokens are accepted. Empty: open mode, with a key for this run only.
+    pub keys: ApiKeys,
+    /// Whether `POST /api/token` gives a token to whoever asks.
+    pub page_open: bool,
+    /// Media workers: threads, each with a UDP port of its own.
+    pub workers: NonZeroUsize,
+    /// Participants one room may hold; 0 is no limit.
+    pub max_participants: u32,
+    /// Where media is received and what clients are told about it.
+    pub media: MediaConfig,
+    /// What is logged and how.
+    pub logging: LoggingConfig,
+    /// What the operator should know about the configuration, to be logged once.
+    pub warnings: Vec<String>,
+}
+
+/// Where media is received and what clients are told about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// The first UDP port; 0 lets the system choose one for each worker.
+    pub udp_port: u16,
+    /// Told to clients instead of the addresses found: this machine is behind a 1:1 NAT.
+    pub node_ip: Option<IpAddr>,
+    /// If not empty, only these network interfaces receive media.
+    pub interface_includes: Vec<String>,
+    /// These network interfaces receive no media, unless `interface_includes` names any.
+    pub interface_excludes: Vec<String>,
+    /// Tell every client, not only those on this machine, the loopback address.
+    pub enable_loopback_candidate: bool,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+    /// One JSON object a line instead of text for people.
+    pub json: bool,
+}
+
+/// Why the configuration cannot be used: which setting, what is wrong with it, what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads command line, environment and file. Prints and exits on `--help`, `--version` and on
+    /// a command line that makes no sense.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::from_flags(Flags::parse())
+    }
+
+    /// Reads the file that `flags` names and lays `flags` (the environment is in them) over it.
+    pub fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
+        let (file, mut warnings) = match &flags.config {
+            Some(path) => FileConfig::read(path)?,
+            None => (FileConfig::default(), Vec::new()),
+        };
+        let rtc = file.rtc.unwrap_or_default();
+        if flags.use_external_ip.or(rtc.use_external_ip) == Some(true) {
+            return Err(ConfigError::new(
+                "rtc.use_external_ip is not supported yet: set rtc.node_ip (or --node-ip) to the \
+                 address under which clients reach this machine",
+            ));
+        }
+        let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());
+        let workers = flags.workers.or(file.workers);
+        let workers = fit_workers(workers, udp_ports, &mut warnings)?;
+        let keys = read_keys(&flags, file.keys, &mut warnings)?;
+        let page_open = flags.open_page.or(file.page.and_then(|page| page.open));
+        let logging = file.logging.unwrap_or_default();
+        let interfaces = rtc.interfaces.unwrap_or_default();
+        Ok(Self {
+            bind_addresses: bind_addresses(&flags.bind, file.bind_addresses)?,
+            port: flags.port.or(file.port).unwrap_or(DEFAULT_PORT),
+            // Whoever configures keys decides who comes in; without keys everybody does.
+            page_open: page_open.unwrap_or(keys.is_empty()),
+            keys,
+            workers,
+            max_participants: flags
+                .max_participants
+                .or(file.room.and_then(|room| room.max_participants))
+                .unwrap_or(0),
+            media: MediaConfig {
+                udp_port: udp_ports.first(),
+                node_ip: flags.node_ip.or(rtc.node_ip),
+                interface_includes: either(flags.interface, interfaces.includes),
+                interface_excludes: either(flags.exclude_interface, interfaces.excludes),
+                enable_loopback_candidate: flags
+                    .loopback_candidate
+                    .or(rtc.enable_loopback_candidate)
+                    .unwrap_or(false),
+            },
+            logging: LoggingConfig {
+                level: flags.log_level.or(logging.level).unwrap_or_default().into(),
+                json: flags.log_json.or(logging.json).unwrap_or(false),
+            },
+            warnings,
+        })
+    }
+}
+
+impl ConfigError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    fn in_file(path: &Path, text: impl std::fmt::Display) -> Self {
+        Self(format!("{}: {text}", path.display()))
+    }
+}
+
+/// A flag given at all replaces the list of the file.
+fn either(flag: Vec<String>, file: Option<Vec<String>>) -> Vec<String> {
+    if flag.is_empty() { file.unwrap_or_default() } else { flag }
+}
+
+/// Without a setting: one worker per core, as far as a given range of ports reaches.
+fn fit_workers(
+    wanted: Option<NonZeroUsize>,
+    ports: PortRange,
+    warnings: &mut Vec<String>,
+) -> Result<NonZeroUsize, ConfigError> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let available = ports.worker_limit();
+    match wanted {
+        Some(wanted) if wanted > available => Err(ConfigError::new(format!(
+            "{wanted} workers need {wanted} UDP ports, one each: rtc.udp_port {ports} has \
+             {available}; widen the range or lower --workers",
+        ))),
+        Some(wanted) => Ok(wanted),
+        None if cores > available => {
+            warnings.push(format!(
+                "rtc.udp_port {ports} allows {available} of {cores} workers: a port per core uses \
+                 the whole machine"
+            ));
+            Ok(available)
+        }
+        None => Ok(cores),
+    }
+}
+
+/// `--keys` (or `ROOMFUL_KEYS`) wins over `LIVEKIT_KEYS`, which wins over the file.
+fn read_keys(
+    flags: &Flags,
+    file: Option<std::collections::BTreeMap<String, String>>,
+    warnings: &mut Vec<String>,
+) -> Result<ApiKeys, ConfigError> {
+    let pairs = match (&flags.keys, &flags.livekit_keys) {
+        (Some(pairs), _) => values::parse_keys(pairs)
+            .map_err(|error| ConfigError::new(format!("--keys (ROOMFUL_KEYS): {error}")))?,
+        (None, Some(pairs)) => values::parse_keys(pairs)
+            .map_err(|error| ConfigError::new(format!("LIVEKIT_KEYS: {error}")))?,
+        (None, None) => file.unwrap_or_default().into_iter().collect(),
+    };
+    let mut keys = ApiKeys::default();
+    for (key, secret) in pairs {
+        if key.is_empty() || secret.is_empty() {
+            return Err(ConfigError::new("keys: neither a key nor its secret may be empty"));
+        }
+        let secret = ApiSecret::new(secret);
+        if secret.byte_len() < STRONG_SECRET_BYTES {
+            warnings.push(format!(
+                "the secret of API key {key:?} has {} characters: use at least \
+                 {STRONG_SECRET_BYTES}, so that nobody finds it by trying",
+                secret.byte_len(),
+            ));
+        }
+        keys.insert(ApiKey::new(key), secret);
+    }
+    Ok(keys)
+}
+
+/// Every address of this machine unless told otherwise.
+fn bind_addresses(flags: &[IpAddr], file: Option<Vec<String>>) -> Result<Vec<IpAddr>, ConfigError> {
+    if !flags.is_empty() {
+        return Ok(flags.to_vec());
+    }
+    let mut addresses = Vec::new();
+    for text in file.unwrap_or_default() {
+        addresses.push(match text.as_str() {
+            // LiveKit writes "every address" as an empty text.
+            "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            text => text.parse().map_err(|_| {
+                ConfigError::new(format!(
+                    "bind_addresses: {text:?} is not an IP address; write for example \
+                     \"127.0.0.1\", or \"::\" for every address of this machine"
+                ))
+            })?,
+        });
+    }
+    if addresses.is_empty() {
+        addresses.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The YAML file.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::schema::Outline;
+use super::values::{LogLevel, PortRange};
+
+/// Largest file read, in bytes. Honest files have some KiB; a wrong path (a disk image, a log) is
+/// refused before it fills the memory.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// What the file says; every setting may be absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileConfig {
+    pub(super) port: Option<u16>,
+    pub(super) bind_addresses: Option<Vec<String>>,
+    pub(super) keys: Option<BTreeMap<String, String>>,
+    pub(super) workers: Option<NonZeroUsize>,
+    pub(super) rtc: Option<FileRtc>,
+    pub(super) room: Option<FileRoom>,
+    pub(super) page: Option<FilePage>,
+    pub(super) logging: Option<FileLogging>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileRtc {
+    pub(super) udp_port: Option<PortRange>,
+    pub(super) node_ip: Option<IpAddr>,
+    pub(super) use_external_ip: Option<bool>,
+    pub(super) interfaces: Option<FileFilter>,
+    pub(super) enable_loopback_candidate: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileFilter {
+    pub(super) includes: Option<Vec<String>>,
+    pub(super) excludes: Option<Vec<String>>,
+}
+
+/// Rooms are made by whoever joins first: a setting that says otherwise is refused rather than
+/// ignored, since it keeps somebody out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileRoom {
+    auto_create: Option<bool>,
+    pub(super) max_participants: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FilePage {
+    pub(super) open: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileLogging {
+    pub(super) level: Option<LogLevel>,
+    pub(super) json: Option<bool>,
+}
+
+impl FileConfig {
+    /// The settings in the file at `path`, and what the operator should know about them.
+    pub(super) fn read(path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
+        let unreadable = |error: std::io::Error| {
+            ConfigError::new(format!(
+                "cannot read the configuration {}: {error}; check the path given to --config",
+                path.display()
+            ))
+        };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(ConfigError::in_file(
+                path,
+                format!("{size} bytes are too many for a configuration (limit {MAX_FILE_BYTES})"),
+            ));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text).map_err(|error| ConfigError::in_file(path, error))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<(Self, Vec<String>), String> {
+        // A file of nothing but comments is a configuration of nothing but defaults.
+        if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+            return Ok((Self::default(), Vec::new()));
+        }
+        let outline = Outline::of(text)?;
+        let file: Self = serde_saphyr::from_str(text).map_err(|error| outline.explain(&error))?;
+        file.refuse_unkept_promises()?;
+        Ok((file, outline.warnings))
+    }
+
+    fn refuse_unkept_promises(&self) -> Result<(), String> {
+        let Some(room) = &self.room else { return Ok(()) };
+        if room.auto_create == Some(false) {
+            return Err(
+                "room.auto_create: false is not supported yet: everybody with a token for \
+                        a room can begin it; remove the setting and give out tokens with care"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+}

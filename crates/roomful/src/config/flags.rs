@@ -1,0 +1,110 @@
+//! The command line, every flag of which is an environment variable, too.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+use super::values::{LogLevel, PortRange};
+
+/// A video room anyone can run: this one program serves the page and carries the call.
+///
+/// Started without any setting it is open to whoever can reach it: open http://localhost:7880,
+/// type a room name and your name, and send the link to others.
+#[derive(Debug, Default, Parser)]
+#[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
+pub struct Flags {
+    /// Read settings from this YAML file (LiveKit's key names work).
+    #[arg(long, short, value_name = "FILE", env = "ROOMFUL_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// TCP port of the page and the signalling [default: 7880].
+    #[arg(long, short, env = "ROOMFUL_PORT", help_heading = "Serving the page")]
+    pub port: Option<u16>,
+
+    /// Serve the page on this address only; may be repeated [default: every address].
+    #[arg(long, value_name = "IP", env = "ROOMFUL_BIND", value_delimiter = ',')]
+    #[arg(help_heading = "Serving the page")]
+    pub bind: Vec<IpAddr>,
+
+    /// Let everybody who opens the page join any room [default: true without keys, else false].
+    ///
+    /// With keys, tokens normally come from your own application. Set this to true if visitors of
+    /// the built-in page may join without one.
+    #[arg(long, value_name = "BOOL", env = "ROOMFUL_OPEN_PAGE", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    #[arg(help_heading = "Who may join")]
+    pub open_page: Option<bool>,
+
+    /// API key pairs whose tokens are accepted. Others on this machine can see a flag: prefer the
+    /// environment or the file.
+    #[arg(long, value_name = "KEY: SECRET", env = "ROOMFUL_KEYS", hide_env_values = true)]
+    #[arg(help_heading = "Who may join")]
+    pub keys: Option<String>,
+
+    /// The same under LiveKit's name; only the environment is read.
+    #[arg(long, env = "LIVEKIT_KEYS", hide = true, hide_env_values = true)]
+    pub livekit_keys: Option<String>,
+
+    /// Participants one room may hold, 0 for no limit [default: 0].
+    #[arg(long, value_name = "N", env = "ROOMFUL_MAX_PARTICIPANTS", help_heading = "Who may join")]
+    pub max_participants: Option<u32>,
+
+    /// First UDP port for media, one for each worker, or a range such as 7882-7889
+    /// [default: 7882].
+    #[arg(long, value_name = "PORT", env = "ROOMFUL_UDP_PORT", help_heading = "Carrying the call")]
+    pub udp_port: Option<PortRange>,
+
+    /// Media workers, a thread and a UDP port each [default: one per core].
+    #[arg(long, value_name = "N", env = "ROOMFUL_WORKERS", help_heading = "Carrying the call")]
+    pub workers: Option<NonZeroUsize>,
+
+    /// Tell clients this address instead of those of the network interfaces: needed where the
+    /// public address is on a router (1:1 NAT, most clouds).
+    #[arg(long, value_name = "IP", env = "ROOMFUL_NODE_IP", help_heading = "Carrying the call")]
+    pub node_ip: Option<IpAddr>,
+
+    /// Find the public address by itself. Not supported yet: use --node-ip.
+    #[arg(long, value_name = "BOOL", env = "ROOMFUL_USE_EXTERNAL_IP", num_args = 0..=1, hide = true)]
+    #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    pub use_external_ip: Option<bool>,
+
+    /// Receive media on this network interface only; may be repeated [default: all].
+    #[arg(long, value_name = "NAME", env = "ROOMFUL_INTERFACE", value_delimiter = ',')]
+    #[arg(help_heading = "Carrying the call")]
+    pub interface: Vec<String>,
+
+    /// Receive no media on this network interface; may be repeated.
+    #[arg(long, value_name = "NAME", env = "ROOMFUL_EXCLUDE_INTERFACE", value_delimiter = ',')]
+    #[arg(help_heading = "Carrying the call")]
+    pub exclude_interface: Vec<String>,
+
+    /// Tell every client the loopback address, too. Clients on this machine always get it.
+    #[arg(long, value_name = "BOOL", env = "ROOMFUL_LOOPBACK_CANDIDATE", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    #[arg(help_heading = "Carrying the call")]
+    pub loopback_candidate: Option<bool>,
+
+    /// Write messages of this severity and above [default: info].
+    #[arg(long, value_name = "LEVEL", env = "ROOMFUL_LOG_LEVEL", help_heading = "Logging")]
+    pub log_level: Option<LogLevel>,
+
+    /// Write one JSON object a line [default: false].
+    #[arg(long, value_name = "BOOL", env = "ROOMFUL_LOG_JSON", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    #[arg(help_heading = "Logging")]
+    pub log_json: Option<bool>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  roomful
+      Try it out: open http://localhost:7880 in two windows.
+  LIVEKIT_KEYS='mykey: <secret of 32 characters>' roomful --node-ip=203.0.113.7
+      A server on the Internet; your application makes the tokens.
+  roomful --config roomful.yaml --log-level=debug
+      Settings from a file, flags win over it.
+
+Settings are looked for in this order: flag, environment variable, file, default.
+Ctrl-C (or SIGTERM) ends all calls and exits; a second Ctrl-C exits at once.";

@@ -1,0 +1,268 @@
+//! Which keys the file may have, and what to say about the others.
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+/// What a look at the keys of the file found.
+#[derive(Default)]
+pub(super) struct Outline {
+    /// What the operator should know: keys of LiveKit's that this version does not act on.
+    pub(super) warnings: Vec<String>,
+    /// Where each key that is acted on stands (line and column) and what it expects.
+    keys: Vec<((u64, u64), String, &'static str)>,
+}
+
+impl Outline {
+    /// Looks at every key of the file. An unknown one is an error that names its line and the
+    /// nearest known key.
+    pub(super) fn of(text: &str) -> Result<Self, String> {
+        let Node::Map(entries) = serde_saphyr::from_str(text).map_err(|error| say(&error))? else {
+            return Err("the configuration must be a list of \"key: value\" lines".into());
+        };
+        let mut outline = Self::default();
+        check_entries("", &entries, &mut outline)?;
+        Ok(outline)
+    }
+
+    /// What is wrong with a value: the key before it says what it should have been.
+    pub(super) fn explain(&self, error: &serde_saphyr::Error) -> String {
+        let at = error.location().map(|location| (location.line(), location.column()));
+        let key = at.and_then(|at| self.keys.iter().filter(|(key, ..)| *key <= at).max());
+        match key {
+            Some(((line, _), path, expects)) => format!("line {line}: {path} must be {expects}"),
+            None => say(error),
+        }
+    }
+}
+
+/// One line, without the source excerpt: an excerpt could show a secret.
+fn say(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn check_entries(
+    parent: &str,
+    entries: &[(Spanned<String>, Node)],
+    outline: &mut Outline,
+) -> Result<(), String> {
+    for (key, value) in entries {
+        let path =
+            if parent.is_empty() { key.value.clone() } else { format!("{parent}.{}", key.value) };
+        let line = key.referenced.line();
+        if let Some((_, expects)) = KEYS.iter().find(|(known, _)| *known == path) {
+            outline.keys.push(((line, key.referenced.column()), path.clone(), expects));
+            match value {
+                Node::Map(entries) if path != FREE => check_entries(&path, entries, outline)?,
+                _ => {}
+            }
+        } else if let Some(remedy) = livekit_only(&path) {
+            outline.warnings.push(format!("line {line}: {path} has no effect yet{remedy}"));
+        } else {
+            return Err(unknown(line, &path));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(line: u64, path: &str) -> String {
+    let nearest = KEYS
+        .iter()
+        .chain(LIVEKIT_ONLY)
+        .map(|(key, _)| *key)
+        .max_by(|a, b| likeness(path, a).total_cmp(&likeness(path, b)));
+    match nearest.filter(|nearest| likeness(path, nearest) > 0.6) {
+        Some(nearest) => format!("line {line}: unknown key {path}; did you mean {nearest}?"),
+        None => format!("line {line}: unknown key {path}"),
+    }
+}
+
+/// Likeness of the whole path, or of the last part where somebody put a key under another parent.
+fn likeness(path: &str, known: &str) -> f64 {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let whole = strsim::normalized_damerau_levenshtein(path, known);
+    whole.max(strsim::normalized_damerau_levenshtein(&last(path), &last(known)) - 0.05)
+}
+
+/// What to say about a key of LiveKit's, itself or below one in the list.
+fn livekit_only(path: &str) -> Option<&'static str> {
+    LIVEKIT_ONLY.iter().find_map(|(key, remedy)| {
+        let below = path.strip_prefix(key)?;
+        (below.is_empty() || below.starts_with('.')).then_some(*remedy)
+    })
+}
+
+/// The keys this server acts on, and what each expects.
+const KEYS: &[(&str, &str)] = &[
+    ("port", "a TCP port, for example 7880"),
+    ("bind_addresses", "a list of IP addresses, for example [\"127.0.0.1\"]"),
+    ("keys", "lines of \"key: secret\", each key once"),
+    ("workers", "a number of threads, at least 1"),
+    ("page", "a section: page.open"),
+    ("page.open", "true or false"),
+    ("rtc", "a section: rtc.udp_port and others"),
+    ("rtc.udp_port", "a UDP port, for example 7882, or a range, for example 7882-7889"),
+    ("rtc.node_ip", "an IP address, for example 203.0.113.7"),
+    ("rtc.use_external_ip", "true or false"),
+    ("rtc.interfaces", "a section: rtc.interfaces.includes and rtc.interfaces.excludes"),
+    ("rtc.interfaces.includes", "a list of network interfaces, for example [eth0]"),
+    ("rtc.interfaces.excludes", "a list of network interfaces, for example [docker0]"),
+    ("rtc.enable_loopback_candidate", "true or false"),
+    ("room", "a section: room.max_participants and others"),
+    ("room.auto_create", "true or false"),
+    ("room.max_participants", "a number, 0 for no limit"),
+    ("logging", "a section: logging.level and logging.json"),
+    ("logging.level", "trace, debug, info, warn or error"),
+    ("logging.json", "true or false"),
+];
+
+/// Its children have names of the operator's choice.
+const FREE: &str = "keys";
+
+/// The keys LiveKit has and this server does not act on, with what to do instead, if anything.
+/// They are warnings, not errors, so that a LiveKit configuration starts; those that would keep
+/// somebody out are in [`KEYS`] and refused where they are read.
+const LIVEKIT_ONLY: &[(&str, &str)] = &[
+    ("agents", ""),
+    ("api", ""),
+    ("audio", ""),
+    ("debug_handler", ""),
+    ("debug_handler_port", ""),
+    ("development", ": without keys the server is open by itself"),
+    ("enable_data_tracks", ""),
+    ("enable_participant_data_blob", ""),
+    ("ingress", ""),
+    ("key_file", ": put the pairs under keys, or into LIVEKIT_KEYS"),
+    ("limit", ""),
+    ("log_level", ": use logging.level"),
+    ("logging.pion_level", ""),
+    ("logging.sample", ""),
+    ("logging.component_levels", ""),
+    ("metric", ""),
+    ("node_selector", ""),
+    ("node_stats", ""),
+    ("prometheus", ""),
+    ("prometheus_port", ""),
+    ("psrpc", ""),
+    ("redis", ": this server runs alone"),
+    ("region", ""),
+    ("room.create_room_attempts", ""),
+    ("room.create_room_timeout", ""),
+    ("room.departure_timeout", ": a room ends when the last participant leaves"),
+    ("room.empty_timeout", ": a room ends when the last participant leaves"),
+    ("room.enable_full_room_in_webhooks", ""),
+    ("room.enable_remote_unmute", ": nobody can unmute another"),
+    ("room.enabled_codecs", ": Opus, VP8, VP9, H.264 and AV1 are enabled"),
+    ("room.max_metadata_size", ""),
+    ("room.max_participant_identity_length", ""),
+    ("room.max_room_name_length", ""),
+    ("room.playout_delay", ""),
+    ("room.room_configurations", ""),
+    ("room.sync_streams", ""),
+    ("room.update_batch_target_size", ""),
+    ("rtc.advertise_internal_ip", ""),
+    ("rtc.allow_tcp_fallback", ""),
+    ("rtc.allow_udp_unstable_fallback", ""),
+    ("rtc.batch_io", ": sending is always batched"),
+    ("rtc.congestion_control", ""),
+    ("rtc.data_channel_max_buffered_amount", ""),
+    ("rtc.datachannel_data_track_target_latency", ""),
+    ("rtc.datachannel_lossy_target_latency", ""),
+    ("rtc.datachannel_slow_threshold", ""),
+    ("rtc.enable_rtp_stream_restart_detection", ""),
+    ("rtc.enable_warp", ""),
+    ("rtc.external_ip_only", ""),
+    ("rtc.force_tcp", ""),
+    ("rtc.forward_stats", ""),
+    ("rtc.ips", ": choose interfaces with rtc.interfaces"),
+    ("rtc.packet_buffer_size", ""),
+    ("rtc.packet_buffer_size_audio", ""),
+    ("rtc.packet_buffer_size_video", ""),
+    ("rtc.pli_throttle", ""),
+    ("rtc.port_range_end", ": all media uses rtc.udp_port, one port per worker"),
+    ("rtc.port_range_start", ": all media uses rtc.udp_port, one port per worker"),
+    ("rtc.reconnect_on_data_channel_error", ""),
+    ("rtc.reconnect_on_publication_error", ""),
+    ("rtc.reconnect_on_subscription_error", ""),
+    ("rtc.skip_external_ip_validation", ""),
+    ("rtc.strict_acks", ""),
+    ("rtc.stun_servers", ": clients reach this server without one"),
+    ("rtc.tcp_fallback_rtt_threshold", ""),
+    ("rtc.tcp_port", ": media travels over UDP only"),
+    ("rtc.turn_servers", ""),
+    ("rtc.use_ice_lite", ""),
+    ("rtc.use_mdns", ""),
+    ("signal_relay", ""),
+    ("sip", ""),
+    ("trace", ""),
+    ("turn", ""),
+    ("video", ""),
+    ("webhook", ""),
+];
+
+/// The shape of the file: maps with the positions of their keys; other values do not matter here.
+enum Node {
+    Map(Vec<(Spanned<String>, Node)>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Node::Map(entries))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Node::Other)
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Other)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+}

@@ -1,0 +1,156 @@
+use super::*;
+
+#[test]
+fn nothing_configured_is_a_working_configuration() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.port, 7880);
+    assert_eq!(config.media.udp_port, 7882);
+    assert_eq!(config.bind_addresses, [IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
+    assert!(config.keys.is_empty() && config.page_open);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let file = "port: 1000\nlogging: {level: debug, json: true}\n";
+    let config = load(file, &["--port=2000", "--log-json=false"]).unwrap();
+    assert_eq!(config.port, 2000);
+    assert_eq!(config.logging.level, tracing::Level::DEBUG);
+    assert!(!config.logging.json);
+}
+
+#[test]
+fn livekits_sample_settings_are_understood() {
+    let file = "
+port: 7880
+bind_addresses: [\"127.0.0.1\", \"\"]
+keys:
+  key1: secret1
+  key2: 12345
+rtc:
+  udp_port: 7882-7883
+  tcp_port: 7881
+  node_ip: 203.0.113.7
+  interfaces: {includes: [en0], excludes: [docker0]}
+  pli_throttle: {low_quality: 500ms}
+room:
+  auto_create: true
+  max_participants: 0
+  empty_timeout: 300
+turn: {enabled: false}
+";
+    let config = load(file, &["--workers=2"]).unwrap();
+    assert_eq!(config.keys.len(), 2);
+    assert!(!config.page_open, "keys close the page");
+    assert_eq!(config.media.node_ip, Some("203.0.113.7".parse().unwrap()));
+    assert_eq!(config.media.interface_includes, ["en0"]);
+    assert_eq!(config.bind_addresses.len(), 2);
+    for key in ["rtc.tcp_port", "rtc.pli_throttle", "room.empty_timeout", "turn", "\"key2\""] {
+        assert!(config.warnings.iter().any(|text| text.contains(key)), "{key}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+    for (file, expected) in [
+        (
+            "port: 1\nrtc:\n  udp_prot: 7882\n",
+            "line 3: unknown key rtc.udp_prot; did you mean rtc.udp_port?",
+        ),
+        ("udp_port: 7882\n", "line 1: unknown key udp_port; did you mean rtc.udp_port?"),
+        ("prot: 7880\n", "line 1: unknown key prot; did you mean port?"),
+        ("xylophone: 1\n", "line 1: unknown key xylophone"),
+        (
+            "rtc:\n  interfaces:\n    include: []\n",
+            "line 3: unknown key rtc.interfaces.include; did you mean rtc.interfaces.includes?",
+        ),
+    ] {
+        let error = load(file, &[]).err().unwrap();
+        assert!(error.ends_with(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_line() {
+    for (file, expected) in [
+        ("port: many\n", "line 1: port must be a TCP port"),
+        ("port: 70000\n", "line 1: port must be a TCP port"),
+        ("port: 1\nrtc:\n  node_ip: here\n", "line 3: rtc.node_ip must be an IP address"),
+        ("rtc:\n  udp_port: 9-3\n", "line 2: rtc.udp_port must be a UDP port"),
+        ("rtc: {udp_port: 7882, node_ip: 9}\n", "line 1: rtc.node_ip must be an IP address"),
+        ("rtc: 5\n", "line 1: rtc must be a section"),
+        ("workers: 0\n", "line 1: workers must be a number of threads, at least 1"),
+        ("logging: {level: loud}\n", "line 1: logging.level must be trace, debug"),
+        ("bind_addresses: [home]\n", "bind_addresses: \"home\" is not an IP address"),
+        ("- port\n", "must be a list of \"key: value\" lines"),
+        ("port: 1\nport: 2\n", "line 2"),
+        ("port: [\n", "line"),
+    ] {
+        let error = load(file, &[]).err().unwrap();
+        assert!(error.contains(expected), "{file:?}: {error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn errors_quote_no_secret() {
+    for file in
+        ["keys: {a: [hunter2]}\n", "keys:\n  a: hunter2\n  a: hunter2\n", "keys:\n - hunter2\n"]
+    {
+        let error = load(file, &[]).err().unwrap();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let error = load("", &["--keys=hunter2"]).err().unwrap();
+    assert!(!error.contains("hunter2") && error.contains("key: secret"), "{error}");
+}
+
+#[test]
+fn settings_that_keep_people_out_are_not_ignored() {
+    let error = load("room: {auto_create: false}", &[]).err().unwrap();
+    assert!(error.contains("not supported yet"), "{error}");
+    assert_eq!(load("room: {max_participants: 5}", &[]).unwrap().max_participants, 5);
+    let error = load("rtc: {use_external_ip: true}", &[]).err().unwrap();
+    assert!(error.contains("rtc.node_ip"), "{error}");
+}
+
+#[test]
+fn keys_come_from_the_flag_in_one_line_or_several() {
+    for keys in ["--keys=a: one,b: two", "--keys=a: one\nb: two", "--keys=a:one, b:two"] {
+        let config = load("", &[keys]).unwrap();
+        assert_eq!(config.keys.len(), 2);
+        assert!(!config.page_open);
+    }
+    let config = load("", &["--keys=a: one", "--open-page"]).unwrap();
+    assert!(config.page_open);
+}
+
+#[test]
+fn workers_fit_into_the_range_of_ports() {
+    let error = load("", &["--workers=3", "--udp-port=7882-7883"]).err().unwrap();
+    assert!(error.contains("7882-7883 has 2"), "{error}");
+    let config = load("", &["--udp-port=7882-7882"]).unwrap();
+    assert_eq!(config.workers.get(), 1);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let mut flags = Flags::parse_from(["roomful"]);
+    flags.config = Some("/nowhere/roomful.yaml".into());
+    let error = Config::from_flags(flags).err().unwrap().to_string();
+    assert!(error.contains("/nowhere/roomful.yaml") && error.contains("--config"), "{error}");
+}
+
+/// The configuration of `file` with `flags` over it. Variables of the environment that name
+/// settings would be read, too: the test command sets none.
+fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
+    let path = std::env::temp_dir().join(format!(
+        "roomful-config-{}-{:?}.yaml",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&path, file).unwrap();
+    let mut flags = Flags::parse_from(["roomful"].iter().chain(flags));
+    flags.config = Some(path.clone());
+    let config = Config::from_flags(flags);
+    std::fs::remove_file(&path).unwrap();
+    config.map_err(|error| error.to_string())
+}

@@ -1,0 +1,110 @@
+//! What the server answers over HTTP.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/`, `/room/{room}` | the page |
+//! | `/assets/…` and other files | the page's parts |
+//! | `/healthcheck` | `ok` |
+//! | `/api/version` | the server's name and version |
+//! | `/api/token` | a token for the page, in LiveKit's token-source format |
+//! | `/rtc/v1` | the signalling WebSocket |
+//! | `/rtc/v1/validate` | why the WebSocket was refused |
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use roomful_sfu::ids::{ConnectionId, RoomName};
+use roomful_sfu::token::ApiKeys;
+use tokio::sync::watch;
+
+use crate::placement;
+use crate::worker::WorkerHandle;
+
+mod api;
+mod assets;
+mod rtc;
+
+/// What every request may need.
+pub(crate) struct App {
+    keys: ApiKeys,
+    page_open: bool,
+    loopback_for_all: bool,
+    workers: Vec<WorkerHandle>,
+    next_connection: AtomicU64,
+    connections: watch::Sender<usize>,
+}
+
+/// Who may come in, as far as HTTP is concerned.
+pub(crate) struct Admission {
+    /// The key pairs whose tokens are accepted; the first signs.
+    pub(crate) keys: ApiKeys,
+    /// Whether `/api/token` gives tokens.
+    pub(crate) page_open: bool,
+    /// Offer every client the loopback address.
+    pub(crate) loopback_for_all: bool,
+}
+
+impl App {
+    pub(crate) fn new(admission: Admission, workers: Vec<WorkerHandle>) -> Arc<Self> {
+        let Admission { keys, page_open, loopback_for_all } = admission;
+        Arc::new(Self {
+            keys,
+            page_open,
+            loopback_for_all,
+            workers,
+            next_connection: AtomicU64::new(1),
+            connections: watch::Sender::new(0),
+        })
+    }
+
+    /// How many signalling connections are open.
+    pub(crate) fn connections(&self) -> watch::Receiver<usize> {
+        self.connections.subscribe()
+    }
+
+    fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn worker_of(&self, room: &RoomName) -> Option<WorkerHandle> {
+        let workers = NonZeroUsize::new(self.workers.len())?;
+        self.workers.get(placement::worker_of(room, workers)).cloned()
+    }
+}
+
+/// All routes. It must be served with the client's [`SocketAddr`] as connection info.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let token = post(api::token).layer(DefaultBodyLimit::max(api::MAX_TOKEN_REQUEST_BYTES));
+    Router::new()
+        .route("/", get(assets::page))
+        .route("/room/{room}", get(assets::page))
+        .route("/healthcheck", get(async || "ok"))
+        .route("/api/version", get(api::version))
+        .route("/api/token", token)
+        .route("/api/{*rest}", axum::routing::any(api::unknown))
+        .route("/rtc/v1", get(rtc::connect))
+        .route("/rtc/v1/validate", get(rtc::validate))
+        .route("/rtc", get(rtc::too_old))
+        .route("/rtc/validate", get(rtc::too_old))
+        .fallback(get(async |uri: Uri, request: axum::extract::Request| {
+            assets::file(uri.path(), request.headers())
+        }))
+        .with_state(app)
+}
+
+/// The address of a request's other end, with IPv4 written as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// An answer in plain text.
+fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, text.into()).into_response()
+}

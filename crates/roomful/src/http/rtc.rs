@@ -1,0 +1,155 @@
+//! The signalling endpoints of LiveKit's protocol, version 1.
+//!
+//! Clients read the status and the text of a refusal, not from the failed WebSocket (browsers hide
+//! both) but by asking `/rtc/v1/validate` the same question again: 401 means "not allowed" to them,
+//! and the text is shown; 404 means "try the old protocol".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use roomful_sfu::ids::{RoomName, UnixTime};
+use roomful_sfu::join::{self, JoinAttempt, JoinError};
+use roomful_sfu::token::TokenError;
+use serde::Deserialize;
+
+use super::{App, canonical, text};
+use crate::signal::{self, TRANSPORT_FRAME_LIMIT};
+
+/// The query of both endpoints.
+#[derive(Deserialize)]
+pub(super) struct JoinQuery {
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    join_request: String,
+    /// The room the client means to join, if it says so: must be the token's.
+    room: Option<String>,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("invalid Authorization header: it must be \"Bearer …\"")]
+    Authorization,
+    #[error("{0}")]
+    Token(#[from] TokenError),
+    #[error("{0}")]
+    Join(#[from] JoinError),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Authorization
+            | Refusal::Token(_)
+            | Refusal::Join(JoinError::MayNotDescribeItself) => StatusCode::UNAUTHORIZED,
+            Refusal::Join(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// `GET /rtc/v1`: upgrades to the signalling WebSocket if token and join request are right.
+pub(super) async fn connect(
+    State(app): State<Arc<App>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let attempt = match attempt(&app, &query, &headers, client) {
+        Ok(attempt) => attempt,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(_) => return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one"),
+    };
+    let Some(worker) = app.worker_of(&attempt.grant.room) else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
+    };
+    let connection = app.next_connection();
+    upgrade
+        .max_frame_size(TRANSPORT_FRAME_LIMIT)
+        .max_message_size(TRANSPORT_FRAME_LIMIT)
+        .on_upgrade(move |socket| async move {
+            app.connections.send_modify(|open| *open += 1);
+            signal::serve(socket, connection, attempt, worker).await;
+            app.connections.send_modify(|open| *open -= 1);
+        })
+}
+
+/// `GET /rtc/v1/validate`: the same checks without the WebSocket. Scripts of any origin may ask:
+/// the token protects, not the origin.
+pub(super) async fn validate(
+    State(app): State<Arc<App>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = match attempt(&app, &query, &headers, client) {
+        Ok(_) => text(StatusCode::OK, "success"),
+        Err(refusal) => refuse(&refusal),
+    };
+    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
+}
+
+/// `GET /rtc`: the old protocol.
+pub(super) async fn too_old() -> Response {
+    let answer = text(
+        StatusCode::NOT_FOUND,
+        "this server speaks /rtc/v1 only: update the client (livekit-client 2.17 or later)",
+    );
+    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
+}
+
+fn attempt(
+    app: &App,
+    query: &JoinQuery,
+    headers: &HeaderMap,
+    client: SocketAddr,
+) -> Result<JoinAttempt, Refusal> {
+    let token = access_token(query, headers)?;
+    let grant = app.keys.verify(token, unix_now())?;
+    if let Some(room) = &query.room {
+        grant.require_room(&RoomName::new(room))?;
+    }
+    let request = join::decode(&query.join_request)?;
+    let from_loopback = app.loopback_for_all || is_local(client, headers);
+    Ok(JoinAttempt::new(grant, request, from_loopback)?)
+}
+
+fn access_token<'a>(query: &'a JoinQuery, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+    match headers.get(header::AUTHORIZATION) {
+        Some(value) => value
+            .to_str()
+            .ok()
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or(Refusal::Authorization),
+        None => Ok(&query.access_token),
+    }
+}
+
+/// Whether the client itself, and not a proxy in front of it, is on this machine.
+fn is_local(client: SocketAddr, headers: &HeaderMap) -> bool {
+    canonical(client).ip().is_loopback()
+        && !headers.contains_key("x-forwarded-for")
+        && !headers.contains_key(header::FORWARDED)
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    tracing::info!("join refused");
+    tracing::debug!(%refusal, "join refused");
+    text(refusal.status(), refusal.to_string())
+}
+
+/// The clock against which tokens are checked and made.
+pub(super) fn unix_now() -> UnixTime {
+    // A clock before 1970 refuses every token rather than none.
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}

@@ -1,0 +1,18 @@
+//! The shell around the core: configuration, the page, WebSockets, sockets and threads.
+//!
+//! [`Server`] owns it all. A datagram goes `udp → worker → Sfu → worker → udp`, a message goes
+//! `http → signal → worker → Sfu → worker → signal`; [`placement`] says which worker owns a room.
+
+pub mod addresses;
+pub mod config;
+mod http;
+pub mod logging;
+pub mod placement;
+pub mod server;
+mod signal;
+pub mod signals;
+mod udp;
+mod worker;
+
+pub use config::Config;
+pub use server::Server;

@@ -1,0 +1,304 @@
+//! The whole server: bound by [`Server::bind`], running in [`Server::run`].
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
+use roomful_sfu::{Seed, SfuConfig, WallClock};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::addresses::media_addresses;
+use crate::config::{Config, MediaConfig};
+use crate::http::{self, Admission, App};
+use crate::udp::UdpSocket;
+use crate::worker::{self, Mail, WorkerHandle, WorkerSeed};
+
+/// Connections that may wait to be accepted. Larger only lets more of a flood in; smaller refuses
+/// people when a meeting of hundreds starts on the hour.
+const LISTEN_BACKLOG: u32 = 1024;
+
+/// How long connections have to take in their last messages when the server stops. With the rest
+/// of the way it stays below the 5 s that are promised, and well below the 10 s after which
+/// service supervisors kill.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long everything else has then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A server whose sockets are bound: from here on clients can connect.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    workers: Vec<Worker>,
+    admission: Admission,
+    is_open_for_trial: bool,
+}
+
+struct Worker {
+    handle: WorkerHandle,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Binds every socket and starts the media workers. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A port is taken, an address is not one of this machine, or the system is out of something;
+    /// the text says which and what to do.
+    pub fn bind(config: Config) -> anyhow::Result<Self> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut listeners = Vec::new();
+        for address in &config.bind_addresses {
+            listeners.push(listen(*address, config.port)?);
+        }
+        let mut workers = Vec::new();
+        for index in 0..config.workers.get() {
+            workers.push(start_worker(index, &config.media, config.max_participants)?);
+        }
+        let is_open_for_trial = config.keys.is_empty();
+        let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
+        let admission = Admission {
+            keys,
+            page_open: config.page_open,
+            loopback_for_all: config.media.enable_loopback_candidate,
+        };
+        Ok(Self { listeners, workers, admission, is_open_for_trial })
+    }
+
+    /// Where the page is served, with the real port if the system chose it.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `shutdown` completes; then tells everyone, ends the calls and returns.
+    ///
+    /// # Errors
+    /// A media worker or the web server failed: the calls are over, and restarting is the remedy.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        self.announce();
+        let (stop, stopping) = watch::channel(false);
+        let (failures, mut failed) = mpsc::channel(self.workers.len() + self.listeners.len());
+        let handles: Vec<WorkerHandle> =
+            self.workers.iter().map(|worker| worker.handle.clone()).collect();
+        for worker in self.workers {
+            watch_worker(worker.thread, failures.clone());
+        }
+        let app = App::new(self.admission, handles.clone());
+        let mut connections = app.connections();
+        let router = http::router(Arc::clone(&app));
+        for listener in self.listeners {
+            serve(listener, router.clone(), stopping.clone(), failures.clone());
+        }
+        drop((app, router, failures, stopping));
+
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            Some(end) = failed.recv() => Err(end.into_error()),
+        };
+        tracing::info!("shutting down");
+        let _ = stop.send(true);
+        for handle in &handles {
+            let _ = timeout(STOP_TIMEOUT, handle.send(Mail::Shutdown)).await;
+        }
+        let drained = timeout(DRAIN_TIMEOUT, connections.wait_for(|open| *open == 0)).await;
+        if drained.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
+        // Ends when the last worker and listener has let go of its end.
+        let _ = timeout(STOP_TIMEOUT, async { while failed.recv().await.is_some() {} }).await;
+        tracing::info!("stopped");
+        outcome
+    }
+
+    /// The last lines of the start: what mode this is, and what to open.
+    fn announce(&self) {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workers = self.workers.len(),
+            "roomful started"
+        );
+        if self.is_open_for_trial {
+            tracing::warn!(
+                "no API keys are configured: everybody who reaches this server may join any room; \
+                 set LIVEKIT_KEYS or keys in the file to decide who comes in"
+            );
+        } else if !self.admission.page_open {
+            tracing::info!(
+                "the built-in page gives no tokens, since API keys are configured; \
+                 --open-page changes that"
+            );
+        }
+        let Some(address) = self.local_addresses().first().copied() else { return };
+        tracing::info!(
+            "from other machines, browsers give camera and microphone to pages over HTTPS only: \
+             put a TLS proxy in front; over plain HTTP people can watch and listen"
+        );
+        tracing::info!("open http://{}", display_address(address));
+    }
+}
+
+/// The address to type on this machine.
+fn display_address(address: SocketAddr) -> String {
+    let ip = address.ip();
+    if ip.is_unspecified() || ip.is_loopback() {
+        return format!("localhost:{}", address.port());
+    }
+    address.to_string()
+}
+
+/// `[::]` takes IPv4, too; where the machine has no IPv6 it becomes `0.0.0.0`.
+fn listen(ip: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(ip, port);
+    let result = match try_listen(address) {
+        Err(error) if ip == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
+            try_listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+        }
+        result => result,
+    };
+    result.map_err(|error| explain_bind(&error, "TCP", address, "--port"))
+}
+
+fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart shall not wait for connections of the run before to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+fn start_worker(
+    index: usize,
+    media: &MediaConfig,
+    max_participants: u32,
+) -> anyhow::Result<Worker> {
+    let port = match media.udp_port {
+        0 => 0,
+        first => u16::try_from(index)
+            .ok()
+            .and_then(|index| first.checked_add(index))
+            .context("the UDP ports of the workers go beyond 65535: lower --udp-port")?,
+    };
+    let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let socket = UdpSocket::bind(address)
+        .map_err(|error| explain_bind(&error, "UDP", address, "--udp-port"))?;
+    let port = socket.local_addr().port();
+    let media_addresses =
+        media_addresses(media, port).context("cannot list the network interfaces")?;
+    if media_addresses.is_empty() {
+        anyhow::bail!(
+            "no network interface can receive media: is any up, and do rtc.interfaces and \
+             rtc.node_ip leave one?"
+        );
+    }
+    tracing::debug!(index, ?media_addresses, "media worker listens");
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).context("the system gave no randomness")?;
+    let seed = Seed(u64::from_ne_bytes(seed));
+    let clock = WallClock::new(Instant::now(), unix_millis());
+    let sfu = SfuConfig { media_addresses, max_participants, clock };
+    let (handle, thread) = worker::spawn(WorkerSeed { index, socket, sfu, seed })
+        .context("cannot start a media worker")?;
+    Ok(Worker { handle, thread })
+}
+
+/// A clock before 1970 counts as 1970.
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn explain_bind(
+    error: &io::Error,
+    protocol: &str,
+    address: SocketAddr,
+    flag: &str,
+) -> anyhow::Error {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{protocol} port {port} is in use: is Roomful (or another server) already running? \
+             Stop it, or choose another port with {flag}"
+        ),
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{protocol} port {port} may not be used by this account: choose one above 1023 with \
+             {flag}"
+        ),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{} is not an address of this machine: check --bind (bind_addresses)",
+            address.ip()
+        ),
+        _ => anyhow::anyhow!("cannot listen on {protocol} {address}: {error}"),
+    }
+}
+
+/// Open mode: a key that nobody knows and that ends with this run.
+fn key_for_this_run() -> anyhow::Result<ApiKeys> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system gave no randomness")?;
+    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut keys = ApiKeys::default();
+    keys.insert(ApiKey::new("roomful-trial"), ApiSecret::new(secret));
+    Ok(keys)
+}
+
+/// How a part of the server ended.
+enum End {
+    Worker(std::thread::Result<io::Result<()>>),
+    Listener(io::Error),
+}
+
+impl End {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            End::Worker(Ok(Ok(()))) => anyhow::anyhow!("a media worker stopped"),
+            End::Worker(Ok(Err(error))) => {
+                anyhow::Error::new(error).context("a media worker lost its socket")
+            }
+            End::Worker(Err(_)) => {
+                anyhow::anyhow!("a media worker failed; the lines above say where")
+            }
+            End::Listener(error) => anyhow::Error::new(error).context("the web server failed"),
+        }
+    }
+}
+
+/// Reports the end of a worker, whatever its cause: a call without its worker looks alive and is
+/// not.
+fn watch_worker(thread: JoinHandle<io::Result<()>>, failures: mpsc::Sender<End>) {
+    tokio::task::spawn_blocking(move || {
+        let _ = failures.blocking_send(End::Worker(thread.join()));
+    });
+}
+
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+    failures: mpsc::Sender<End>,
+) {
+    // Signalling messages are small and wait for nothing.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        let outcome = axum::serve(listener, service).with_graceful_shutdown(stop).await;
+        if let Err(error) = outcome {
+            let _ = failures.send(End::Listener(error)).await;
+        }
+    });
+}

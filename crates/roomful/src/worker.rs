@@ -1,0 +1,104 @@
+//! A media worker: one plain thread that owns one core, one UDP socket and some rooms.
+//!
+//! Everything that reaches the core of a worker comes in through its socket or its mailbox, so
+//! nothing in it is locked. The mailbox is bounded and lossless: a sender waits while it is full,
+//! which slows its WebSocket down and nobody else's (waiters are served in turn). What leaves for
+//! a connection goes into its [`Outbox`], where the worker never waits.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use livekit_protocol::SignalRequest;
+use mio::Waker;
+use roomful_sfu::ids::ConnectionId;
+use roomful_sfu::join::JoinAttempt;
+use roomful_sfu::{Seed, SfuConfig};
+use tokio::sync::mpsc;
+
+pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
+
+use crate::udp::UdpSocket;
+use event_loop::EventLoop;
+
+mod event_loop;
+mod outbox;
+
+/// Mails that may wait for a worker. More, and a stalled worker hides it for longer; fewer, and a
+/// room whose every member reports at once makes connections wait for each other.
+const MAILBOX_CAPACITY: usize = 1024;
+
+/// What the connections of a worker's rooms tell it.
+pub(crate) enum Mail {
+    /// A connection was opened and asks to join.
+    Join {
+        /// The new connection.
+        connection: ConnectionId,
+        /// Who wants to join which room.
+        attempt: Box<JoinAttempt>,
+        /// Where the answers go.
+        outbox: Outbox,
+    },
+    /// A connection sent a message.
+    Message {
+        /// Its sender.
+        from: ConnectionId,
+        /// What it says.
+        message: Box<SignalRequest>,
+    },
+    /// A connection showed a sign of life.
+    Alive {
+        /// The connection that lives.
+        connection: ConnectionId,
+    },
+    /// A connection is gone.
+    Disconnect {
+        /// The connection that was.
+        connection: ConnectionId,
+    },
+    /// End every call and the worker.
+    Shutdown,
+}
+
+/// What a worker needs to start.
+pub(crate) struct WorkerSeed {
+    /// Its position among the workers.
+    pub(crate) index: usize,
+    /// Where its rooms' media arrives.
+    pub(crate) socket: UdpSocket,
+    /// What its core needs to know.
+    pub(crate) sfu: SfuConfig,
+    /// Decides its random choices.
+    pub(crate) seed: Seed,
+}
+
+/// How the rest of the program reaches a worker.
+#[derive(Clone)]
+pub(crate) struct WorkerHandle {
+    mailbox: mpsc::Sender<Mail>,
+    waker: Arc<Waker>,
+}
+
+/// The worker has ended and reads no mail.
+#[derive(Debug, thiserror::Error)]
+#[error("the media worker has ended")]
+pub(crate) struct WorkerGone;
+
+impl WorkerHandle {
+    /// Delivers `mail`, after waiting for room in the mailbox if need be.
+    pub(crate) async fn send(&self, mail: Mail) -> Result<(), WorkerGone> {
+        self.mailbox.send(mail).await.map_err(|_| WorkerGone)?;
+        // It fails only where the worker's descriptors are gone, and the worker with them.
+        self.waker.wake().map_err(|_| WorkerGone)
+    }
+}
+
+/// Starts a worker on a thread of its own. The thread ends after [`Mail::Shutdown`] with `Ok`, or
+/// with what made its socket unusable.
+pub(crate) fn spawn(seed: WorkerSeed) -> io::Result<(WorkerHandle, JoinHandle<io::Result<()>>)> {
+    let (mailbox, mails) = mpsc::channel(MAILBOX_CAPACITY);
+    let name = format!("media-{}", seed.index);
+    let (event_loop, waker) = EventLoop::new(seed, mails)?;
+    let thread = std::thread::Builder::new().name(name).spawn(move || event_loop.run())?;
+    Ok((WorkerHandle { mailbox, waker: Arc::new(waker) }, thread))
+}

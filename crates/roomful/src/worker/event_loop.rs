@@ -1,0 +1,266 @@
+//! The loop of one worker thread.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use roomful_sfu::ids::ConnectionId;
+use roomful_sfu::{Datagram, Output, Sfu, SfuEvent, Transmit};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::{CloseCause, Mail, Outbox, WorkerSeed};
+use crate::udp::{SendQueue, UdpSocket};
+
+const SOCKET: Token = Token(0);
+const MAILBOX: Token = Token(1);
+
+/// Mails handled in one turn. More, and a burst of joins delays media; fewer, and every turn pays
+/// its flush for less work.
+const MAIL_BUDGET: usize = 16;
+
+/// Receive batches handled in one turn. More, and a flood of datagrams delays signalling and
+/// timeouts; fewer, and sending is batched less.
+const RECEIVE_BUDGET: usize = 4;
+
+/// Datagrams one receive batch may cause beyond what the send queue holds. More, and a storm of
+/// keyframes takes memory instead of being thinned; fewer, and big rooms lose packets in bursts.
+const MAX_OVERFLOW: usize = 16 * 1024;
+
+/// Longest sleep: bounds what a clock that jumps could cost.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Everything one worker thread owns.
+pub(super) struct EventLoop {
+    poll: Poll,
+    socket: UdpSocket,
+    mails: mpsc::Receiver<Mail>,
+    state: State,
+    /// The socket may hold datagrams: readiness is edge-triggered, so it is remembered here.
+    socket_ready: bool,
+    /// The mailbox may hold mails.
+    mail_ready: bool,
+}
+
+/// The core and where its outputs go.
+struct State {
+    sfu: Sfu,
+    outboxes: BTreeMap<ConnectionId, Outbox>,
+    sends: SendQueue,
+    /// Datagrams that found no room in `sends` while the socket was being read. Lossy.
+    overflow: Vec<Transmit>,
+    next_timeout: Instant,
+}
+
+impl EventLoop {
+    /// Also returns what wakes the loop up after a mail was sent.
+    pub(super) fn new(seed: WorkerSeed, mails: mpsc::Receiver<Mail>) -> io::Result<(Self, Waker)> {
+        let WorkerSeed { mut socket, sfu, seed, .. } = seed;
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), MAILBOX)?;
+        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        let now = Instant::now();
+        let mut state = State {
+            sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
+            outboxes: BTreeMap::new(),
+            sends: SendQueue::new(),
+            overflow: Vec::new(),
+            next_timeout: now,
+        };
+        state.drain(now);
+        Ok((Self { poll, socket, mails, state, socket_ready: true, mail_ready: true }, waker))
+    }
+
+    /// Runs until [`Mail::Shutdown`], or until the socket is unusable.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(8);
+        loop {
+            // Priority 1: timeouts. They are few, and late ones make every estimate wrong.
+            self.state.handle_timeout(Instant::now());
+            // Priority 2: mails. They change who receives what follows.
+            if self.read_mails().is_break() {
+                self.state.handle_shutdown(Instant::now());
+                self.state.flush(&self.socket);
+                return Ok(());
+            }
+            // Priority 3: media.
+            self.read_socket()?;
+            self.state.flush(&self.socket);
+            self.wait(&mut events)?;
+        }
+    }
+
+    /// Breaks when the worker is to end.
+    fn read_mails(&mut self) -> ControlFlow<()> {
+        if !self.mail_ready {
+            return ControlFlow::Continue(());
+        }
+        for _ in 0..MAIL_BUDGET {
+            match self.mails.try_recv() {
+                Ok(Mail::Shutdown) | Err(TryRecvError::Disconnected) => {
+                    return ControlFlow::Break(());
+                }
+                Ok(mail) => self.state.handle_mail(mail, Instant::now()),
+                Err(TryRecvError::Empty) => {
+                    self.mail_ready = false;
+                    break;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn read_socket(&mut self) -> io::Result<()> {
+        if !self.socket_ready {
+            return Ok(());
+        }
+        for _ in 0..RECEIVE_BUDGET {
+            let now = Instant::now();
+            let state = &mut self.state;
+            let received = self.socket.recv_batch(|source, destination, payload| {
+                state.sfu.handle_datagram(Datagram { source, destination, payload }, now);
+                state.drain(now);
+            })?;
+            if received == 0 {
+                self.socket_ready = false;
+                break;
+            }
+            if !self.state.overflow.is_empty() {
+                self.state.flush(&self.socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do, or only looks if there already is.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let sleep = if self.socket_ready || self.mail_ready {
+            Duration::ZERO
+        } else {
+            self.state.next_timeout.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP)
+        };
+        match self.poll.poll(events, Some(sleep)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in events.iter() {
+            match event.token() {
+                SOCKET => self.socket_ready = true,
+                _ => self.mail_ready = true,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn handle_mail(&mut self, mail: Mail, now: Instant) {
+        match mail {
+            Mail::Join { connection, attempt, outbox } => {
+                self.outboxes.insert(connection, outbox);
+                self.sfu.handle_join(connection, *attempt, now);
+            }
+            // A connection that this side has ended may still have mails on their way.
+            Mail::Message { from, message } if self.outboxes.contains_key(&from) => {
+                self.sfu.handle_alive(from, now);
+                self.drain(now);
+                self.sfu.handle_message(from, *message, now);
+            }
+            Mail::Alive { connection } if self.outboxes.contains_key(&connection) => {
+                self.sfu.handle_alive(connection, now);
+            }
+            Mail::Disconnect { connection } => {
+                if self.outboxes.remove(&connection).is_some() {
+                    self.sfu.handle_disconnect(connection, now);
+                }
+            }
+            Mail::Message { .. } | Mail::Alive { .. } | Mail::Shutdown => return,
+        }
+        self.drain(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.next_timeout {
+            self.sfu.handle_timeout(now);
+            self.drain(now);
+        }
+    }
+
+    /// Everyone is told; the connections close when their outboxes are dropped with this.
+    fn handle_shutdown(&mut self, now: Instant) {
+        self.sfu.handle_shutdown(now);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        // Connections found broken while draining: the core hears of them after the drain, which
+        // makes it speak again.
+        let mut broken = Vec::new();
+        loop {
+            match self.sfu.poll_output() {
+                Output::Transmit(transmit) => {
+                    self.send(transmit);
+                }
+                Output::Message { connection, message } => {
+                    let Some(outbox) = self.outboxes.get(&connection) else { continue };
+                    if !outbox.send(message)
+                        && let Some(outbox) = self.outboxes.remove(&connection)
+                    {
+                        tracing::info!(connection = connection.0, "closed: reads too slowly");
+                        outbox.close(CloseCause::TooSlow);
+                        broken.push(connection);
+                    }
+                }
+                Output::Close { connection } => {
+                    if let Some(outbox) = self.outboxes.remove(&connection) {
+                        outbox.close(CloseCause::Finished);
+                    }
+                }
+                Output::Event(event) => log_event(&event),
+                Output::Timeout(at) => {
+                    let Some(connection) = broken.pop() else {
+                        self.next_timeout = at;
+                        return;
+                    };
+                    self.sfu.handle_disconnect(connection, now);
+                }
+            }
+        }
+    }
+
+    /// Collects what one turn sends, so that it leaves in one system call.
+    fn send(&mut self, transmit: Transmit) {
+        if self.overflow.is_empty() && self.sends.has_room(transmit.payload.len()) {
+            self.sends.push(transmit.source, transmit.destination, &transmit.payload);
+        } else if self.overflow.len() < MAX_OVERFLOW {
+            self.overflow.push(transmit);
+        }
+    }
+
+    fn flush(&mut self, socket: &UdpSocket) {
+        self.sends.flush(socket);
+        for transmit in std::mem::take(&mut self.overflow) {
+            if !self.sends.has_room(transmit.payload.len()) {
+                self.sends.flush(socket);
+            }
+            self.sends.push(transmit.source, transmit.destination, &transmit.payload);
+        }
+        self.sends.flush(socket);
+    }
+}
+
+/// Room names are chosen by people and may name them: above debug a room is only counted.
+fn log_event(event: &SfuEvent) {
+    match event {
+        SfuEvent::RoomStarted(room) => {
+            tracing::info!("room started");
+            tracing::debug!(%room, "room started");
+        }
+        SfuEvent::RoomEnded(room) => {
+            tracing::info!("room ended");
+            tracing::debug!(%room, "room ended");
+        }
+    }
+}
