@@ -131,8 +131,8 @@ fn a_level_at_the_edge_of_a_step_is_reported_once() {
     let mut room = Room::new();
     // An eighth is -18.06 dBov: these two lie on either side.
     for _ in 0..20 {
-        room.hear(ANN, AudioLevel(18), ms(400), FRAME);
-        room.hear(ANN, AudioLevel(19), ms(400), FRAME);
+        room.hear(ANN, AudioLevel(18), ms(1000), FRAME);
+        room.hear(ANN, AudioLevel(19), ms(1000), FRAME);
     }
     assert_eq!(room.reports.len(), 1, "{:?}", room.reports);
 }

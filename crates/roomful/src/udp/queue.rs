@@ -60,11 +60,6 @@ impl SendQueue {
         self.backlog.has_room(length)
     }
 
-    /// Whether nothing waits to be sent.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.backlog.is_empty()
-    }
-
     /// Queues a copy of `payload`. Without room ([`SendQueue::has_room`]), it is dropped and counted
     /// in the next [`FlushOutcome`].
     ///

@@ -1,6 +1,5 @@
 //! The whole path over real sockets on the loopback interface.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -128,7 +127,7 @@ fn more_than_the_queue_holds_is_counted_and_the_queue_goes_on() {
     }
     let outcome = queue.flush(&sender);
     assert_eq!((outcome.sent, outcome.dropped), (held, 5));
-    assert!(queue.is_empty() && queue.has_room(1200));
+    assert!(queue.has_room(1200));
     queue.push(from, to, &[0; 1200]);
     assert_eq!(queue.flush(&sender), FlushOutcome { sent: 1, dropped: 0, syscalls: 1 });
     assert_eq!(queue.flush(&sender), FlushOutcome::default());
@@ -241,7 +240,10 @@ fn a_datagram_longer_than_the_receive_slot_is_counted_and_the_rest_arrives() {
     for payload in payloads {
         send(&sender, &[(from, to, payload)]);
     }
-    assert_eq!(receive(&mut receiver, 1), [(from, to, vec![3; 100])]);
+    // The first call finds two truncated ones only; to say zero then would mean that all is read.
+    let mut arrived = Vec::new();
+    let count = receiver.recv_batch(|_, _, payload| arrived.push(payload.to_vec())).unwrap();
+    assert_eq!((count, arrived), (1, vec![vec![3; 100]]));
     assert_eq!(receiver.truncated(), 2);
 }
 
@@ -308,6 +310,7 @@ fn the_plain_path_carries_datagrams_both_ways() {
     let mut receiver = plain::Receiver::new();
     for (from, to) in [(ANY, V4), (ANY, V6), (V4, V4)] {
         let (from, to) = (bind(from), bind(to));
+        assert!(!plain::configure(&from.socket.try_clone().unwrap().into(), from.family).unwrap());
         for byte in 0..40 {
             assert!(queue.push(unspecified(), to.local_addr(), &[byte]));
         }
@@ -330,32 +333,6 @@ fn the_plain_path_carries_datagrams_both_ways() {
         };
         while receiver.receive(&to.socket, to.local_addr(), &mut each).is_ok() {}
         assert!(arrived.into_iter().eq(0..40));
-    }
-}
-
-#[test]
-#[ignore = "a measurement: run alone, in release"]
-fn measure_the_cost_per_packet() {
-    for destinations in [1_usize, 5, 40] {
-        let sender = bind(ANY);
-        let receivers: Vec<_> = (0..destinations).map(|_| bind(V4)).collect();
-        let to: Vec<_> = receivers.iter().map(UdpSocket::local_addr).collect();
-        let from = SocketAddr::new(ip("127.0.0.1"), sender.local_addr().port());
-        let mut queue = SendQueue::new();
-        let mut nanoseconds = BTreeMap::new();
-        for _ in 0..2000 {
-            let begin = Instant::now();
-            for number in 0..800 {
-                queue.push(from, to[number % destinations], &[0; 1200]);
-            }
-            let pushed = Instant::now();
-            assert_eq!(queue.flush(&sender).sent, 800);
-            *nanoseconds.entry("push").or_insert(0) += (pushed - begin).as_nanos() / 800;
-            *nanoseconds.entry("flush").or_insert(0) += pushed.elapsed().as_nanos() / 800;
-        }
-        nanoseconds.values_mut().for_each(|total| *total /= 2000);
-        tracing::info!(destinations, ?nanoseconds, "per packet");
-        assert!(nanoseconds["push"] < 10_000, "{nanoseconds:?}");
     }
 }
 
