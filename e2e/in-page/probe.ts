@@ -61,8 +61,8 @@ function watchPlayback(): void {
     set(this: HTMLMediaElement, stream: MediaProvider | null) {
       set.call(this, stream);
       if (stream) played.add(this);
-      if (stream && this instanceof HTMLVideoElement) void watchFirstFrame(this);
       else played.delete(this);
+      if (stream && this instanceof HTMLVideoElement) void watchFirstFrame(this);
     },
   });
 }

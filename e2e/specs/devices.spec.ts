@@ -9,11 +9,11 @@ for (const engine of ['chromium', 'firefox'] as const) {
     await allMeet([ann, ben]);
     await ann.button('Mute microphone').click();
     await expect.poll(() => ben.hears()).toEqual([]);
-    await expect(ben.tile(ann).getByText('muted', { exact: false })).toBeVisible();
+    await expect(ben.tile(ann).getByLabel('Muted', { exact: true })).toBeVisible();
     await ben.sees(ann);
     await ann.button('Unmute microphone').click();
     await expect.poll(() => ben.hears()).toEqual([ann.painter]);
-    await expect(ben.tile(ann).getByText('muted', { exact: false })).toBeHidden();
+    await expect(ben.tile(ann).getByLabel('Muted', { exact: true })).toBeHidden();
   });
 
   test(`turning the camera off puts its light out, and on again shows the picture (${engine})`, async ({ person, room }) => {

@@ -78,13 +78,15 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     const people: Participant[] = [];
     const close: (() => Promise<void>)[] = [];
     const errors: string[] = [];
+    let painters = 0;
     await use(async (name, arrival = {}) => {
+      painters += 1;
+      const painter = painters;
       const browser = arrival.browser ?? (await browsers(arrival.engine ?? 'chromium'));
       const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, ...arrival.context });
       // A browser of the test's own is ended by the test: it may be stopped, and then it would never close.
       if (!arrival.browser) close.push(() => context.close());
       const page = await context.newPage();
-      const painter = people.length + 1;
       const access = { camera: arrival.camera ?? 'granted', microphone: arrival.microphone ?? 'granted' } as const;
       await page.addInitScript({ content: probeScript({ painter, ...access }) });
       page.on('pageerror', (error) => errors.push(`${name}: ${error.stack ?? error.message}`));
