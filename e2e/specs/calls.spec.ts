@@ -1,11 +1,11 @@
-import { allMeet } from '../stage/participant';
+import { allJoin, allMeet } from '../stage/participant';
 import { expect, test } from '../stage/test';
 
 for (const engine of ['chromium', 'firefox'] as const) {
   test(`three ${engine} pages see and hear exactly each other`, async ({ person, room }) => {
     const names = ['Ann', 'Ben', 'Cleo'];
     const people = await Promise.all(names.map(async (name) => person(name, { engine })));
-    for (const each of people) await each.join(room);
+    await allJoin(room, people);
     await allMeet(people);
   });
 }
@@ -16,7 +16,7 @@ test('Chromium and Firefox meet in one room', async ({ person, room }) => {
     await person('Ben', { engine: 'firefox' }),
     await person('Cleo', { engine: 'chromium' }),
   ];
-  for (const each of people) await each.join(room);
+  await allJoin(room, people);
   await allMeet(people);
 });
 
@@ -33,8 +33,8 @@ test('four people who press Join in the same moment all meet', async ({ person, 
 test('two rooms at once stay apart', async ({ person, room }) => {
   const here = [await person('Ann'), await person('Ben')];
   const there = [await person('Cleo'), await person('Dan')];
-  for (const each of here) await each.join(room);
-  for (const each of there) await each.join(`${room} next door`);
+  await allJoin(room, here);
+  await allJoin(`${room} next door`, there);
   await allMeet(here);
   await allMeet(there);
   await expect(here[0]!.people.getByRole('listitem')).toHaveCount(2);

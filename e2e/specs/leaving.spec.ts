@@ -1,9 +1,9 @@
-import { allMeet } from '../stage/participant';
+import { allJoin, allMeet } from '../stage/participant';
 import { expect, test } from '../stage/test';
 
 test('someone who leaves takes tile, name and tone along', async ({ person, room }) => {
   const [ann, ben, cleo] = [await person('Ann'), await person('Ben'), await person('Cleo')];
-  for (const each of [ann, ben, cleo]) await each.join(room);
+  await allJoin(room, [ann, ben, cleo]);
   await allMeet([ann, ben, cleo]);
   await ben.leaveButton.click();
   await expect(ben.button('Rejoin')).toBeVisible();

@@ -1,5 +1,5 @@
 import { launchApart } from '../stage/browsers';
-import { allMeet, type Participant } from '../stage/participant';
+import { allJoin, allMeet, type Participant } from '../stage/participant';
 import { expect, test } from '../stage/test';
 
 /** From the loss to the mark, and from the loss to the tile's end: what people are promised. */
@@ -20,7 +20,7 @@ for (const { signal, story } of [
     try {
       const [ann, ben] = [await person('Ann'), await person('Ben')];
       const lost = await person('Lou', { browser });
-      for (const each of [ann, ben, lost]) await each.join(room);
+      await allJoin(room, [ann, ben, lost]);
       await allMeet([ann, ben, lost]);
       process.kill(group, signal);
       const since = Date.now();

@@ -106,7 +106,7 @@ export class Participant {
 
   /** Asserts that someone is gone: tile, name in the list, and tone. */
   async misses(other: Participant): Promise<void> {
-    await expect(this.tile(other), `${this.name} has no tile for ${other.name}`).toHaveCount(0);
+    await expect(this.tile(other), `${this.name} has no tile for ${other.name}`).toHaveCount(0, { timeout: 20_000 });
     await expect(this.people.getByText(other.name)).toHaveCount(0);
     await expect.poll(() => this.hears(), `${this.name} no longer hears ${other.name}`).not.toContain(other.painter);
   }
@@ -121,11 +121,17 @@ export class Participant {
   }
 }
 
+/** Everyone goes to the room, each at their own pace. */
+export async function allJoin(room: string, participants: Participant[]): Promise<void> {
+  await Promise.all(participants.map((participant) => participant.join(room)));
+}
+
 /** Asserts that everyone sees and hears exactly everyone else. */
 export async function allMeet(participants: Participant[]): Promise<void> {
-  for (const participant of participants) {
-    await participant.meets(participants.filter((other) => other !== participant));
-  }
+  // Each page reads one tile at a time, but the pages need not wait for each other.
+  await Promise.all(
+    participants.map((participant) => participant.meets(participants.filter((other) => other !== participant))),
+  );
 }
 
 function ascending(a: number, b: number): number {

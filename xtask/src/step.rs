@@ -44,12 +44,6 @@ impl Step {
         Self { name, command, remedy: "" }
     }
 
-    /// Sets a variable of the program's environment.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.command.env(name, value);
-        self
-    }
-
     /// What to do when this fails, printed below its output.
     pub(crate) fn remedy(mut self, remedy: &'static str) -> Self {
         self.remedy = remedy;

@@ -104,7 +104,7 @@ fn licences(root: &Path) -> [Outcome; 2] {
 
 fn web(root: &Path, pattern: Option<&str>) -> Result<[Outcome; 3]> {
     let directory = root.join("web");
-    let report = fresh_report(root, "vitest.json")?;
+    let report = fresh(root.join("target/reports/vitest.json"))?;
     let output = format!("--outputFile.json={}", report.display());
     let mut tests = vec!["vitest", "run", "--reporter=default", "--reporter=json", output.as_str()];
     tests.extend(pattern);
@@ -130,9 +130,8 @@ fn release(root: &Path) -> Outcome {
 
 fn e2e(root: &Path, pattern: Option<&str>) -> Result<[Outcome; 3]> {
     let directory = root.join("e2e");
-    let report = fresh_report(root, "playwright.json")?;
+    let report = fresh(directory.join("report/results.json"))?;
     let stories = playwright("browser stories", &directory, "stories", pattern)
-        .env("PLAYWRIGHT_JSON_OUTPUT_FILE", &report.to_string_lossy())
         .remedy("server logs and pictures of the pages are in e2e/test-results");
     Ok([
         Outcome::of("install stories' packages", || install::npm_packages(&directory)),
@@ -150,12 +149,9 @@ fn playwright(name: &'static str, directory: &Path, project: &str, pattern: Opti
     Step::new(name, directory, "npx", &arguments)
 }
 
-/// Where a runner writes its report; what an earlier run left there is removed, so that it cannot be counted again.
-fn fresh_report(root: &Path, name: &str) -> Result<PathBuf> {
-    let directory = root.join("target/reports");
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let report = directory.join(name);
+/// The path of a report that a runner is about to write; what an earlier run left there is removed, so that it
+/// cannot be counted again.
+fn fresh(report: PathBuf) -> Result<PathBuf> {
     match std::fs::remove_file(&report) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", report.display()))
