@@ -47,16 +47,17 @@ describe('pulseSample', () => {
   const report = (entries: readonly object[]): RTCStatsReport =>
     new Map(entries.map((entry, index) => [String(index), entry])) as unknown as RTCStatsReport;
 
-  test('reads the nominated pair only', () => {
+  test('counts bytes on every pair, whichever side has moved to which', () => {
     const entries = [
-      { type: 'candidate-pair', nominated: false, bytesReceived: 7, bytesSent: 7 },
-      { type: 'candidate-pair', nominated: true, bytesReceived: 10, bytesSent: 20 },
+      { type: 'candidate-pair', nominated: true, bytesReceived: 0, bytesSent: 20 },
+      { type: 'candidate-pair', nominated: false, bytesReceived: 10, bytesSent: 0 },
+      { type: 'candidate-pair', nominated: false },
       { type: 'inbound-rtp', bytesReceived: 9 },
     ];
     expect(pulseSample(report(entries), 3)).toEqual({ at: 3, bytesReceived: 10, bytesSent: 20 });
   });
 
-  test('says nothing before ICE has chosen', () => {
-    expect(pulseSample(report([{ type: 'candidate-pair', nominated: false }]), 0)).toBeUndefined();
+  test('says nothing before ICE has a pair', () => {
+    expect(pulseSample(report([{ type: 'transport', bytesReceived: 5 }]), 0)).toBeUndefined();
   });
 });

@@ -58,13 +58,16 @@ export class Pulse {
 /**
  * The counters of the transport that a statistics report belongs to (W3C WebRTC Statistics, `candidate-pair`).
  *
+ * All pairs count, not only the nominated one: the two sides may change pairs at different moments, and then we
+ * send on one and receive on another.
+ *
  * @param at When the report was asked for.
- * @returns `undefined` where ICE has not chosen a pair yet.
+ * @returns `undefined` where ICE has no pair yet.
  */
 export function pulseSample(report: RTCStatsReport, at: number): PulseSample | undefined {
   let sample: PulseSample | undefined;
   report.forEach((entry: Record<string, unknown>) => {
-    if (entry['type'] !== 'candidate-pair' || entry['nominated'] !== true) return;
+    if (entry['type'] !== 'candidate-pair') return;
     sample = {
       at,
       bytesReceived: (sample?.bytesReceived ?? 0) + numberOf(entry['bytesReceived']),
