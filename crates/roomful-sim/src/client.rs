@@ -1,0 +1,376 @@
+//! `Client`: a virtual participant that behaves as `livekit-client` does over one peer connection: it alone
+//! offers, prepares receiving sections in its first offer, adds some when asked, restarts ICE after a resume.
+//!
+//! Sans-IO as the core is: `handle_*` in, [`Client::poll_output`] out. The peer connection underneath is
+//! `str0m`, here as the controlling side.
+
+mod negotiation;
+mod publishing;
+mod signalling;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::signal_request::Message as Request;
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::media::{KeyframeRequestKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpPacket;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+
+use crate::media::Mark;
+use crate::reception::{Label, ReceivedPacket, Stream, TrackLog};
+use negotiation::Negotiation;
+pub use publishing::{LocalTrack, TrackKey, TrackPlan};
+pub use signalling::{Farewell, Roster};
+
+/// Which browser's habits a client has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Browser {
+    /// The first offer travels inside the join request.
+    #[default]
+    Chromium,
+    /// It follows the answer to the join request.
+    Firefox,
+}
+
+/// How a client joins.
+#[derive(Debug, Clone, Default)]
+pub struct JoinOptions {
+    /// Its habits.
+    pub browser: Browser,
+    /// Receives nothing it did not ask for.
+    pub manual_subscription: bool,
+}
+
+/// See the module text.
+pub struct Client {
+    options: JoinOptions,
+    address: SocketAddr,
+    rtc: Rtc,
+    rtc_timeout: Instant,
+    channels: Vec<(Channel, ChannelId)>,
+    open_channels: Vec<Channel>,
+    negotiation: Negotiation,
+    signalling: signalling::Signalling,
+    tracks: BTreeMap<TrackKey, LocalTrack>,
+    streams: BTreeMap<Mid, (bool, Stream)>,
+    /// What came, by publication.
+    received: BTreeMap<String, TrackLog>,
+    messages: Vec<(Channel, proto::DataPacket)>,
+    violations: Vec<String>,
+    outputs: VecDeque<ClientOutput>,
+    rng: fastrand::Rng,
+}
+
+/// A data channel, by the label LiveKit's clients give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// `_lossy`.
+    Lossy,
+    /// `_reliable`.
+    Reliable,
+    /// `_data_track`.
+    DataTrack,
+}
+
+/// What a client asks of its surroundings.
+#[derive(Debug)]
+pub enum ClientOutput {
+    /// Open a WebSocket with this join request.
+    Connect(Box<proto::JoinRequest>),
+    /// Send this on it.
+    Request(Box<proto::SignalRequest>),
+    /// Close it.
+    Close,
+    /// Send this datagram to the server.
+    Transmit {
+        /// The server's address.
+        destination: SocketAddr,
+        /// UDP payload.
+        payload: Vec<u8>,
+    },
+}
+
+/// Receiving sections of each kind in the first offer, as `livekit-client` makes them. More would be answered
+/// inactive, fewer would take another offer in every small room.
+const INITIAL_SECTIONS: usize = 3;
+
+/// Soonest the client wakes again when its stack says "now": keeps a stack that is never done from holding
+/// virtual time still.
+const SOONEST: Duration = Duration::from_micros(500);
+
+impl Client {
+    /// A client at `address` that has not joined yet.
+    pub fn new(options: JoinOptions, address: SocketAddr, seed: u64, now: Instant) -> Self {
+        let mut client = Self {
+            options,
+            address,
+            rtc: peer_connection(now),
+            rtc_timeout: now,
+            channels: Vec::new(),
+            open_channels: Vec::new(),
+            negotiation: Negotiation::default(),
+            signalling: signalling::Signalling::default(),
+            tracks: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            received: BTreeMap::new(),
+            messages: Vec::new(),
+            violations: Vec::new(),
+            outputs: VecDeque::new(),
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        if let Ok(candidate) = Candidate::host(address, "udp") {
+            client.rtc.add_local_candidate(candidate);
+        }
+        client.drain(now);
+        client
+    }
+
+    /// Connects to the server, with the first offer if it is that kind of browser.
+    pub fn join(&mut self, now: Instant) {
+        self.negotiation.need_sections(INITIAL_SECTIONS, INITIAL_SECTIONS);
+        let publisher_offer = match self.options.browser {
+            Browser::Chromium => self.make_offer(now),
+            Browser::Firefox => None,
+        };
+        let request = proto::JoinRequest {
+            client_info: Some(proto::ClientInfo {
+                sdk: proto::client_info::Sdk::Js.into(),
+                version: "2.23.0".into(),
+                protocol: 16,
+                ..Default::default()
+            }),
+            connection_settings: Some(proto::ConnectionSettings {
+                auto_subscribe: !self.options.manual_subscription,
+                adaptive_stream: true,
+                ..Default::default()
+            }),
+            publisher_offer,
+            ..Default::default()
+        };
+        self.outputs.push_back(ClientOutput::Connect(Box::new(request)));
+    }
+
+    /// Connects anew after the WebSocket was lost, as the participant it was.
+    pub fn resume(&mut self) {
+        let request = proto::JoinRequest {
+            reconnect: true,
+            participant_sid: self.sid().unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
+        self.outputs.push_back(ClientOutput::Connect(Box::new(request)));
+    }
+
+    /// A datagram arrived from the server.
+    pub fn handle_datagram(&mut self, source: SocketAddr, payload: &[u8], now: Instant) {
+        let Ok(contents) = payload.try_into() else {
+            self.violations.push("the server sent a datagram of no known protocol".into());
+            return;
+        };
+        let receive =
+            Receive { proto: Protocol::Udp, source, destination: self.address, contents };
+        // What is refused here came late (of an ended section, an old ICE generation) or is garbage.
+        let _refused = self.rtc.handle_input(Input::Receive(now, receive));
+        self.drain(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.rtc_timeout <= now {
+            let _refused = self.rtc.handle_input(Input::Timeout(now));
+            self.drain(now);
+        }
+        self.negotiate_if_due(now);
+        self.ping_if_due(now);
+        self.send_due_media(now);
+    }
+
+    /// When [`Client::handle_timeout`] is next due.
+    pub fn poll_timeout(&self, now: Instant) -> Instant {
+        let stack = self.rtc_timeout.max(now + SOONEST);
+        let others = [self.negotiation.poll_timeout(), self.ping_at(), self.next_media_at()];
+        others.into_iter().flatten().fold(stack, Instant::min)
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<ClientOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Asks for a decodable start of a publication it receives (PLI).
+    pub fn request_keyframe(&mut self, track: &str, now: Instant) {
+        let Some(mid) = self.section_of(track) else { return };
+        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None) {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+        let _refused = self.rtc.handle_input(Input::Timeout(now));
+        self.drain(now);
+    }
+
+    /// Sends a data message as it stands. `false`: no room in the channel.
+    pub fn send_data(
+        &mut self,
+        channel: Channel,
+        packet: &proto::DataPacket,
+        now: Instant,
+    ) -> bool {
+        self.send_raw_data(channel, &packet.encode_to_vec(), now)
+    }
+
+    /// Sends bytes on a data channel. `false`: it is not open, or full.
+    pub fn send_raw_data(&mut self, channel: Channel, bytes: &[u8], now: Instant) -> bool {
+        let id = self.channels.iter().find(|(known, _)| *known == channel).map(|(_, id)| *id);
+        let Some(mut open) = id.and_then(|id| self.rtc.channel(id)) else { return false };
+        let accepted = open.write(true, bytes).unwrap_or(false);
+        self.drain(now);
+        accepted
+    }
+
+    /// Whether media may flow.
+    pub fn is_connected(&self) -> bool {
+        self.rtc.is_connected()
+    }
+
+    /// Whether a data channel is open.
+    pub fn is_open(&self, channel: Channel) -> bool {
+        self.open_channels.contains(&channel)
+    }
+
+    /// What came of a publication.
+    pub fn received(&self, track: &str) -> TrackLog {
+        self.received.get(track).cloned().unwrap_or_default()
+    }
+
+    /// The publications of which anything came.
+    pub fn received_tracks(&self) -> Vec<String> {
+        self.received.keys().cloned().collect()
+    }
+
+    /// The publications its sections carry now.
+    pub fn labels(&self) -> Vec<&Label> {
+        self.streams.values().filter_map(|(_, stream)| stream.label()).collect()
+    }
+
+    /// Its receiving sections.
+    pub fn receiving_sections(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Sequence numbers that never came, in all sections.
+    pub fn missing_packets(&self) -> u64 {
+        self.streams.values().map(|(_, stream)| stream.missing()).sum()
+    }
+
+    /// Data messages that arrived.
+    pub fn messages(&self) -> &[(Channel, proto::DataPacket)] {
+        &self.messages
+    }
+
+    /// Takes what it saw that must not be.
+    pub fn take_violations(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.violations)
+    }
+
+    fn section_of(&self, track: &str) -> Option<Mid> {
+        let carries = |stream: &Stream| stream.label().is_some_and(|label| label.track == track);
+        self.streams.iter().find(|(_, (_, stream))| carries(stream)).map(|(mid, _)| *mid)
+    }
+
+    fn request(&mut self, request: Request) {
+        let request = proto::SignalRequest { message: Some(request) };
+        self.outputs.push_back(ClientOutput::Request(Box::new(request)));
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_timeout = at;
+                    return;
+                }
+                Ok(Output::Transmit(transmit)) => self.outputs.push_back(ClientOutput::Transmit {
+                    destination: transmit.destination,
+                    payload: transmit.contents.into(),
+                }),
+                Ok(Output::Event(event)) => self.handle_event(event, now),
+                Err(error) => {
+                    self.violations.push(format!("the peer connection failed: {error}"));
+                    self.rtc.disconnect();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::RtpPacket(packet) => self.handle_packet(&packet, now),
+            Event::KeyframeRequest(request) => self.handle_keyframe_request(request),
+            Event::ChannelOpen(id, _) => {
+                let opened = self.channels.iter().filter(|(_, known)| *known == id);
+                self.open_channels.extend(opened.map(|(channel, _)| *channel));
+            }
+            Event::ChannelData(data) => {
+                let channel = self.channels.iter().find(|(_, id)| *id == data.id);
+                let packet = proto::DataPacket::decode(&data.data[..]);
+                match (channel, packet) {
+                    (Some((channel, _)), Ok(packet)) => self.messages.push((*channel, packet)),
+                    _ => self.violations.push("a data message that is none".into()),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_packet(&mut self, packet: &RtpPacket, now: Instant) {
+        let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
+        let Some((mid, (video, stream))) =
+            mid.and_then(|mid| Some((mid, self.streams.get_mut(&mid)?)))
+        else {
+            self.violations.push("media outside every receiving section".into());
+            return;
+        };
+        let received = ReceivedPacket {
+            seq: *packet.seq_no,
+            timestamp: packet.time.numer(),
+            payload: &packet.payload,
+            video: *video,
+            at: now,
+        };
+        match stream.handle_packet(&received) {
+            Ok(Some(mark)) => self.log(&mark, now),
+            Ok(None) => {}
+            Err(error) => self.violations.push(format!("section {mid}: {error}")),
+        }
+    }
+
+    fn log(&mut self, mark: &Mark, now: Instant) {
+        self.received.entry(mark.track.clone()).or_default().handle_mark(mark, now);
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    fn config(self) -> ChannelConfig {
+        let unreliable = Reliability::MaxRetransmits { retransmits: 0 };
+        let (label, ordered, reliability) = match self {
+            Self::Lossy => ("_lossy", false, unreliable),
+            Self::Reliable => ("_reliable", true, Reliability::Reliable),
+            Self::DataTrack => ("_data_track", false, unreliable),
+        };
+        ChannelConfig { label: label.into(), ordered, reliability, ..Default::default() }
+    }
+}
+
+fn peer_connection(now: Instant) -> Rtc {
+    RtcConfig::new().set_rtp_mode(true).clear_codecs().enable_opus(true, false).enable_vp8(true).build(now)
+}

@@ -1,0 +1,352 @@
+//! Tracks a client publishes, and the media it sends for them.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::signal_request::Message as Request;
+use proto::{TrackSource, TrackType, VideoQuality};
+use str0m::Input;
+use str0m::format::Codec;
+use str0m::media::{KeyframeRequest, MediaKind, Mid, Pt, Rid};
+use str0m::rtp::{ExtensionValues, RtpWrite};
+
+use super::Client;
+use crate::media::{AudioEncoder, EncodedPacket, VideoEncoder};
+
+/// A track of one client, counted from 0 in the order of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrackKey(pub usize);
+
+/// What to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackPlan {
+    /// A camera of 1280×720.
+    Camera {
+        /// Three encodings (180p, 360p, 720p) instead of one.
+        simulcast: bool,
+        /// Frames a second.
+        fps: u32,
+    },
+    /// A microphone.
+    Microphone {
+        /// How loud it is, in -dBov: 0 is loudest, 127 silence (RFC 6464).
+        level: u8,
+    },
+}
+
+/// One track of a client.
+#[derive(Debug)]
+pub struct LocalTrack {
+    pub(super) cid: String,
+    pub(super) plan: TrackPlan,
+    /// The server's name for it.
+    pub(super) sid: Option<String>,
+    pub(super) mid: Option<Mid>,
+    pub(super) negotiated: bool,
+    pub(super) muted: bool,
+    pub(super) ended: bool,
+    encoders: Encoders,
+    next_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Encoders {
+    Audio(AudioEncoder, u8),
+    Video(Vec<VideoEncoder>),
+}
+
+struct Written {
+    rid: Option<Rid>,
+    packet: EncodedPacket,
+}
+
+/// Sound of an Opus packet as browsers make them (RFC 7587 §4.2).
+const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
+
+const RIDS: [&str; 3] = ["q", "h", "f"];
+
+impl TrackPlan {
+    /// A camera as `livekit-client` publishes it, at a frame rate that keeps simulations quick.
+    pub const CAMERA: Self = Self::Camera { simulcast: true, fps: 15 };
+
+    /// A microphone in front of somebody talking.
+    pub const VOICE: Self = Self::Microphone { level: 20 };
+
+    /// A microphone in a quiet room.
+    pub const QUIET: Self = Self::Microphone { level: 80 };
+
+    pub(super) fn kind(self) -> MediaKind {
+        match self {
+            Self::Camera { .. } => MediaKind::Video,
+            Self::Microphone { .. } => MediaKind::Audio,
+        }
+    }
+
+    pub(super) fn is_simulcast(self) -> bool {
+        matches!(self, Self::Camera { simulcast: true, .. })
+    }
+
+    fn layers(self) -> u8 {
+        if self.is_simulcast() { 3 } else { 1 }
+    }
+
+    fn interval(self) -> Duration {
+        match self {
+            Self::Camera { fps, .. } => Duration::from_secs(1) / fps,
+            Self::Microphone { .. } => AUDIO_INTERVAL,
+        }
+    }
+
+    fn request(self, cid: &str) -> proto::AddTrackRequest {
+        let layer = |(quality, rid, side): (VideoQuality, &str, u32)| proto::VideoLayer {
+            quality: quality.into(),
+            rid: rid.into(),
+            width: 1280 / side,
+            height: 720 / side,
+            ..Default::default()
+        };
+        let sizes = [
+            (VideoQuality::Low, "q", 4),
+            (VideoQuality::Medium, "h", 2),
+            (VideoQuality::High, "f", 1),
+        ];
+        let common = proto::AddTrackRequest { cid: cid.into(), ..Default::default() };
+        match self {
+            Self::Camera { simulcast, .. } => {
+                let skip = if simulcast { 0 } else { 2 };
+                let layers: Vec<_> = sizes.into_iter().skip(skip).map(layer).collect();
+                #[expect(deprecated, reason = "what livekit-client sends")]
+                proto::AddTrackRequest {
+                    r#type: TrackType::Video.into(),
+                    source: TrackSource::Camera.into(),
+                    width: 1280,
+                    height: 720,
+                    layers: layers.clone(),
+                    simulcast_codecs: vec![proto::SimulcastCodec {
+                        codec: "vp8".into(),
+                        cid: cid.into(),
+                        layers,
+                        ..Default::default()
+                    }],
+                    ..common
+                }
+            }
+            Self::Microphone { .. } => proto::AddTrackRequest {
+                r#type: TrackType::Audio.into(),
+                source: TrackSource::Microphone.into(),
+                ..common
+            },
+        }
+    }
+}
+
+impl LocalTrack {
+    fn new(plan: TrackPlan, cid: String, rng: &mut fastrand::Rng) -> Self {
+        let encoders = match plan {
+            TrackPlan::Microphone { level } => {
+                Encoders::Audio(AudioEncoder::new(rng.u64(..)), level)
+            }
+            TrackPlan::Camera { .. } => Encoders::Video(
+                (0..plan.layers()).map(|layer| VideoEncoder::new(layer, rng.u64(..))).collect(),
+            ),
+        };
+        Self {
+            cid,
+            plan,
+            sid: None,
+            mid: None,
+            negotiated: false,
+            muted: false,
+            ended: false,
+            encoders,
+            next_at: None,
+        }
+    }
+
+    /// The server's name for it, once it gave one.
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// Whether it is muted.
+    pub fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// Whether others should know it.
+    pub fn is_live(&self) -> bool {
+        !self.ended && self.negotiated && self.sid.is_some()
+    }
+
+    /// Whether it was unpublished.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The frames of a layer sent so far.
+    pub fn frames(&self, layer: usize) -> u64 {
+        match &self.encoders {
+            Encoders::Audio(..) => 0,
+            Encoders::Video(encoders) => encoders.get(layer).map_or(0, VideoEncoder::frames),
+        }
+    }
+
+    fn encode(&mut self, publisher: &str) -> Vec<Written> {
+        let track = self.sid.as_deref().unwrap_or_default();
+        let interval = self.plan.interval();
+        let simulcast = self.plan.is_simulcast();
+        match &mut self.encoders {
+            Encoders::Audio(encoder, _) => {
+                vec![Written { rid: None, packet: encoder.encode(publisher, track) }]
+            }
+            Encoders::Video(encoders) => encoders
+                .iter_mut()
+                .zip(RIDS)
+                .flat_map(|(encoder, rid)| {
+                    let rid = simulcast.then(|| Rid::from(rid));
+                    let packets = encoder.encode(publisher, track, interval);
+                    packets.into_iter().map(move |packet| Written { rid, packet })
+                })
+                .collect(),
+        }
+    }
+
+    fn extensions(&self) -> ExtensionValues {
+        match self.encoders {
+            Encoders::Audio(_, level) => {
+                let level = if self.muted { 127 } else { level };
+                let audio_level = Some(-i8::try_from(level).unwrap_or(i8::MAX));
+                ExtensionValues {
+                    audio_level,
+                    voice_activity: Some(level < 50),
+                    ..Default::default()
+                }
+            }
+            Encoders::Video(_) => ExtensionValues::default(),
+        }
+    }
+}
+
+impl Client {
+    /// Publishes a track: announces it, offers at once (as `livekit-client` does with servers that allow it)
+    /// and sends as soon as all is agreed.
+    pub fn publish(&mut self, plan: TrackPlan, now: Instant) -> TrackKey {
+        let key = TrackKey(self.tracks.len());
+        let cid = format!("cid-{}-{:08x}", key.0, self.rng.u32(..));
+        self.request(Request::AddTrack(plan.request(&cid)));
+        let track = LocalTrack::new(plan, cid, &mut self.rng);
+        self.tracks.insert(key, track);
+        self.negotiate(now);
+        key
+    }
+
+    /// Mutes or unmutes. A muted track goes on sending, as Opus without DTX does: what must not reach others
+    /// is the server's to hold back.
+    pub fn set_muted(&mut self, key: TrackKey, muted: bool) {
+        let Some(track) = self.tracks.get_mut(&key) else { return };
+        track.muted = muted;
+        if let Some(sid) = track.sid.clone() {
+            self.request(Request::Mute(proto::MuteTrackRequest { sid, muted }));
+        }
+    }
+
+    /// Changes how loud a microphone is.
+    pub fn set_level(&mut self, key: TrackKey, to: u8) {
+        if let Some(LocalTrack { encoders: Encoders::Audio(_, level), .. }) =
+            self.tracks.get_mut(&key)
+        {
+            *level = to;
+        }
+    }
+
+    /// Stops sending a track and offers without it.
+    pub fn unpublish(&mut self, key: TrackKey, now: Instant) {
+        if let Some(track) = self.tracks.get_mut(&key) {
+            track.ended = true;
+            self.negotiate(now);
+        }
+    }
+
+    /// One of its tracks.
+    pub fn track(&self, key: TrackKey) -> Option<&LocalTrack> {
+        self.tracks.get(&key)
+    }
+
+    /// All its tracks.
+    pub fn tracks(&self) -> impl Iterator<Item = (TrackKey, &LocalTrack)> {
+        self.tracks.iter().map(|(key, track)| (*key, track))
+    }
+
+    pub(super) fn handle_track_published(&mut self, cid: &str, sid: &str, now: Instant) {
+        let Some(track) = self.tracks.values_mut().find(|track| track.cid == cid) else {
+            self.violations.push(format!("a track nobody announced was published: {cid}"));
+            return;
+        };
+        track.sid = Some(sid.to_owned());
+        track.next_at = Some(now);
+    }
+
+    pub(super) fn handle_keyframe_request(&mut self, request: KeyframeRequest) {
+        let wanted =
+            |track: &&mut LocalTrack| track.mid == Some(request.mid) && !track.ended;
+        if let Some(track) = self.tracks.values_mut().find(wanted)
+            && let Encoders::Video(encoders) = &mut track.encoders
+        {
+            let rid = request.rid;
+            for (encoder, name) in encoders.iter_mut().zip(RIDS) {
+                if rid.is_none_or(|rid| rid == Rid::from(name)) {
+                    encoder.want_keyframe();
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_media_at(&self) -> Option<Instant> {
+        let sending = |track: &&LocalTrack| track.is_live();
+        self.tracks.values().filter(sending).filter_map(|track| track.next_at).min()
+    }
+
+    pub(super) fn send_due_media(&mut self, now: Instant) {
+        let keys: Vec<TrackKey> = self.tracks.keys().copied().collect();
+        for key in keys {
+            self.send_track(key, now);
+        }
+    }
+
+    fn send_track(&mut self, key: TrackKey, now: Instant) {
+        let connected = self.rtc.is_connected();
+        let Some(publisher) = self.signalling.sid().map(str::to_owned) else { return };
+        let Some(track) = self.tracks.get_mut(&key) else { return };
+        let due = track.is_live() && track.next_at.is_some_and(|at| at <= now);
+        let Some(mid) = track.mid.filter(|_| due) else { return };
+        track.next_at = Some(now + track.plan.interval());
+        if !connected {
+            return;
+        }
+        let video = track.plan.kind() == MediaKind::Video;
+        let (extensions, packets) = (track.extensions(), track.encode(&publisher));
+        let Some(pt) = self.payload_type(mid, video) else { return };
+        for Written { rid, packet } in packets {
+            let write = RtpWrite::new(pt, packet.seq.into(), packet.timestamp, now, packet.payload)
+                .marker(packet.marker)
+                .ext_vals(extensions.clone())
+                .nackable(video);
+            let mut direct = self.rtc.direct_api();
+            let Some(stream) = direct.stream_tx_by_mid(mid, rid) else {
+                self.violations.push(format!("the answer took no stream {rid:?} of {mid}"));
+                return;
+            };
+            stream.write_rtp(write);
+            let _refused = self.rtc.handle_input(Input::Timeout(now));
+            self.drain(now);
+        }
+    }
+
+    fn payload_type(&self, mid: Mid, video: bool) -> Option<Pt> {
+        let codec = if video { Codec::Vp8 } else { Codec::Opus };
+        let agreed = self.rtc.media(mid)?.remote_pts();
+        let params = self.rtc.codec_config().params();
+        let fits = |pt: &Pt| params.iter().any(|one| one.pt() == *pt && one.spec().codec == codec);
+        agreed.iter().copied().find(fits)
+    }
+}

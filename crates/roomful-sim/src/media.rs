@@ -1,0 +1,261 @@
+//! What virtual publishers send: real-shaped RTP payloads whose content says who sent them, so that a
+//! receiver can check *what* it got and not only that it got something.
+
+use std::time::Duration;
+
+/// What a packet's payload says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Sid of the publishing participant.
+    pub publisher: String,
+    /// Sid of the publication.
+    pub track: String,
+    /// Rank of the encoding, lowest first.
+    pub layer: u8,
+    /// Counts up by one with each frame of the encoding.
+    pub frame: u64,
+    /// Place of the packet in its frame.
+    pub index: u16,
+    /// Packets of the frame.
+    pub of: u16,
+    /// The frame can be decoded without others.
+    pub keyframe: bool,
+}
+
+/// One encoding of a VP8 camera (RFC 7741), with counters that start anywhere.
+#[derive(Debug)]
+pub struct VideoEncoder {
+    layer: u8,
+    seq: u64,
+    timestamp: u32,
+    picture_id: u16,
+    tl0_pic_idx: u8,
+    key_idx: u8,
+    frame: u64,
+    keyframe_wanted: bool,
+    rng: fastrand::Rng,
+}
+
+/// A microphone: Opus frames of 20 ms (RFC 7587).
+#[derive(Debug)]
+pub struct AudioEncoder {
+    seq: u64,
+    timestamp: u32,
+    frame: u64,
+}
+
+/// One packet to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedPacket {
+    /// Extended sequence number.
+    pub seq: u64,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// RTP marker bit.
+    pub marker: bool,
+    /// RTP payload.
+    pub payload: Vec<u8>,
+}
+
+/// What a payload turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The mark inside.
+    pub mark: Mark,
+    /// VP8 picture id, for video.
+    pub picture_id: Option<u16>,
+}
+
+/// Ticks of an Opus frame of 20 ms at 48 kHz.
+const OPUS_FRAME_TICKS: u32 = 960;
+
+/// Clock rate of every video format (RFC 7741 §4.1).
+const VIDEO_CLOCK: u128 = 90_000;
+
+const MAGIC: [u8; 4] = *b"mark";
+const DESCRIPTOR: usize = 6;
+
+impl VideoEncoder {
+    /// An encoder of the layer with this rank, with unrelated counters of its own.
+    pub fn new(layer: u8, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Self {
+            layer,
+            // Below 2^15: the other end takes the rollover counter to be 0 (RFC 3711 §3.3.1).
+            seq: rng.u64(1..1 << 15),
+            timestamp: rng.u32(..),
+            picture_id: rng.u16(..) & 0x7fff,
+            tl0_pic_idx: rng.u8(..),
+            key_idx: rng.u8(..) & 0x1f,
+            frame: 0,
+            keyframe_wanted: true,
+            rng,
+        }
+    }
+
+    /// The next frame will be a keyframe.
+    pub fn want_keyframe(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// The frames encoded so far.
+    pub fn frames(&self) -> u64 {
+        self.frame
+    }
+
+    /// The packets of the next frame, `interval` after the last one.
+    pub fn encode(&mut self, publisher: &str, track: &str, interval: Duration) -> Vec<EncodedPacket> {
+        let keyframe = std::mem::take(&mut self.keyframe_wanted);
+        self.frame += 1;
+        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+        self.key_idx = (self.key_idx + u8::from(keyframe)) & 0x1f;
+        let ticks = interval.as_nanos() * VIDEO_CLOCK / 1_000_000_000;
+        self.timestamp = self.timestamp.wrapping_add(ticks as u32);
+        let of = self.rng.u16(1..=1 + u16::from(self.layer)) + if keyframe { 2 } else { 0 };
+        (0..of)
+            .map(|index| {
+                self.seq += 1;
+                let mark = Mark {
+                    publisher: publisher.to_owned(),
+                    track: track.to_owned(),
+                    layer: self.layer,
+                    frame: self.frame,
+                    index,
+                    of,
+                    keyframe,
+                };
+                EncodedPacket {
+                    seq: self.seq,
+                    timestamp: self.timestamp,
+                    marker: index + 1 == of,
+                    payload: self.payload(&mark),
+                }
+            })
+            .collect()
+    }
+
+    fn payload(&self, mark: &Mark) -> Vec<u8> {
+        let first = mark.index == 0;
+        let [high, low] = self.picture_id.to_be_bytes();
+        let mut payload = vec![
+            0x80 | if first { 0x10 } else { 0 },
+            0xf0,
+            0x80 | high,
+            low,
+            self.tl0_pic_idx,
+            self.key_idx,
+        ];
+        match (first, mark.keyframe) {
+            (true, true) => payload.extend([0, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]),
+            (true, false) => payload.extend([0x01, 0, 0]),
+            (false, _) => {}
+        }
+        mark.write(&mut payload);
+        payload
+    }
+}
+
+impl AudioEncoder {
+    /// A microphone with counters that start anywhere.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Self { seq: rng.u64(1..1 << 15), timestamp: rng.u32(..), frame: 0 }
+    }
+
+    /// The next packet.
+    pub fn encode(&mut self, publisher: &str, track: &str) -> EncodedPacket {
+        self.frame += 1;
+        self.seq += 1;
+        self.timestamp = self.timestamp.wrapping_add(OPUS_FRAME_TICKS);
+        let mut payload = vec![0xfc];
+        Mark {
+            publisher: publisher.to_owned(),
+            track: track.to_owned(),
+            layer: 0,
+            frame: self.frame,
+            index: 0,
+            of: 1,
+            keyframe: true,
+        }
+        .write(&mut payload);
+        EncodedPacket { seq: self.seq, timestamp: self.timestamp, marker: false, payload }
+    }
+}
+
+impl Content {
+    /// Reads a payload of a VP8 (`video`) or Opus stream; `None` if no virtual publisher made it.
+    pub fn parse(payload: &[u8], video: bool) -> Option<Self> {
+        if !video {
+            return Some(Self { mark: Mark::read(payload.get(1..)?)?, picture_id: None });
+        }
+        let [required, 0xf0, high, low, ..] = *payload else { return None };
+        let frame = payload.get(DESCRIPTOR..)?;
+        let tag = match (required & 0x10 != 0, frame.first()? & 0x01 == 0) {
+            (true, true) => 10,
+            (true, false) => 3,
+            (false, _) => 0,
+        };
+        let mark = Mark::read(frame.get(tag..)?)?;
+        Some(Self { mark, picture_id: Some(u16::from_be_bytes([high & 0x7f, low])) })
+    }
+}
+
+impl Mark {
+    fn write(&self, payload: &mut Vec<u8>) {
+        payload.extend(MAGIC);
+        for text in [&self.publisher, &self.track] {
+            payload.push(text.len() as u8);
+            payload.extend(text.as_bytes());
+        }
+        payload.push(self.layer);
+        payload.push(u8::from(self.keyframe));
+        payload.extend(self.frame.to_be_bytes());
+        payload.extend(self.index.to_be_bytes());
+        payload.extend(self.of.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = bytes.strip_prefix(&MAGIC)?;
+        let mut take = |count: usize| {
+            let (taken, rest) = bytes.split_at_checked(count)?;
+            bytes = rest;
+            Some(taken)
+        };
+        let length = usize::from(*take(1)?.first()?);
+        let publisher = String::from_utf8(take(length)?.to_vec()).ok()?;
+        let length = usize::from(*take(1)?.first()?);
+        let track = String::from_utf8(take(length)?.to_vec()).ok()?;
+        Some(Self {
+            publisher,
+            track,
+            layer: *take(1)?.first()?,
+            keyframe: *take(1)?.first()? == 1,
+            frame: u64::from_be_bytes(take(8)?.try_into().ok()?),
+            index: u16::from_be_bytes(take(2)?.try_into().ok()?),
+            of: u16::from_be_bytes(take(2)?.try_into().ok()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_into_a_payload_is_read_from_it() {
+        let mut video = VideoEncoder::new(2, 1);
+        for expected in [true, false] {
+            let packets = video.encode("PA_a", "TR_b", Duration::from_millis(33));
+            for (index, packet) in packets.iter().enumerate() {
+                let content = Content::parse(&packet.payload, true).unwrap();
+                assert_eq!((content.mark.layer, content.mark.keyframe), (2, expected));
+                assert_eq!(usize::from(content.mark.index), index);
+                assert_eq!(packet.marker, index + 1 == packets.len());
+            }
+        }
+        let sound = AudioEncoder::new(1).encode("PA_a", "TR_c");
+        assert_eq!(Content::parse(&sound.payload, false).unwrap().mark.track, "TR_c");
+        assert_eq!(Content::parse(&sound.payload[..9], false), None);
+    }
+}
