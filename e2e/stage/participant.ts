@@ -61,10 +61,9 @@ export class Participant {
   /** Reads someone's tile for a moment; nothing is read when the tile has no video. */
   async read(of: string | Participant = this, frames = FRAMES, milliseconds = READ_MILLISECONDS): Promise<Reading> {
     const nothing: Reading = { frames: 0, unreadable: 0, painters: {}, ages: [], width: 0, height: 0 };
-    const video = await this.video(of).elementHandle({ timeout: 1000 }).catch(() => null);
-    if (!video) return nothing;
-    return video.evaluate(
-      (element, limits) => window.roomfulProbe.read(element as HTMLVideoElement, limits.frames, limits.milliseconds),
+    if ((await this.video(of).count()) === 0) return nothing;
+    return this.video(of).evaluate(
+      (video: HTMLVideoElement, limits) => window.roomfulProbe.read(video, limits.frames, limits.milliseconds),
       { frames, milliseconds },
     );
   }

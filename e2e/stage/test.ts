@@ -1,4 +1,5 @@
-import { type Browser, type BrowserContextOptions, expect, test as base } from '@playwright/test';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { type Browser, type BrowserContextOptions, expect, test as base, type TestInfo } from '@playwright/test';
 import type { Access } from '../in-page/devices';
 import { type Engine, launch } from './browsers';
 import { probeScript } from './bundle';
@@ -63,14 +64,17 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     await use(`story ${process.pid}-${rooms}`);
   },
 
-  serve: async ({}, use) => {
+  serve: async ({}, use, testInfo) => {
     const servers: Server[] = [];
     await use(async (environment) => {
       const server = await Server.start(environment);
       servers.push(server);
       return server;
     });
-    for (const server of servers) server.kill();
+    for (const server of servers) {
+      server.kill();
+      if (testInfo.status !== testInfo.expectedStatus) keep(testInfo, `own-server-${server.port}.log`, server.log);
+    }
   },
 
   person: async ({ server, browsers }, use, testInfo) => {
@@ -96,15 +100,21 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
       return participant;
     });
     if (testInfo.status !== testInfo.expectedStatus) {
-      await testInfo.attach('server.log', { body: server.log.slice(logged), contentType: 'text/plain' });
-      for (const { page, name } of people) {
+      keep(testInfo, 'server.log', server.log.slice(logged));
+      for (const { page, painter } of people) {
         const picture = await page.screenshot({ timeout: 3000 }).catch(() => null);
-        if (picture) await testInfo.attach(`${name}.png`, { body: picture, contentType: 'image/png' });
+        if (picture) keep(testInfo, `page-${painter}.png`, picture);
       }
     }
     for (const each of close) await each();
     expect(errors, 'errors the pages did not handle').toEqual([]);
   },
 });
+
+/** Puts what explains a failure beside the test's other results. */
+function keep(testInfo: TestInfo, name: string, content: string | Buffer): void {
+  mkdirSync(testInfo.outputDir, { recursive: true });
+  writeFileSync(testInfo.outputPath(name), content);
+}
 
 export { expect };
