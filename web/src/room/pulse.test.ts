@@ -12,7 +12,7 @@ function stopsAt(samples: readonly (readonly [received: number, sent: number])[]
   return undefined;
 }
 
-const steps = Array.from({ length: 40 }, (_, index) => index);
+const steps = Array.from({ length: 80 }, (_, index) => index);
 
 describe('Pulse', () => {
   test('sending into silence is noticed within three seconds', () => {
@@ -22,7 +22,11 @@ describe('Pulse', () => {
   });
 
   test('feedback once a second is a living connection', () => {
-    expect(stopsAt(steps.map((step) => [Math.floor(step / 2) * 80, step * 10_000] as const))).toBeUndefined();
+    expect(
+      stopsAt(
+        steps.map((step) => [Math.floor((step * SAMPLE_EVERY_MS) / 1_000) * 80, step * 10_000] as const),
+      ),
+    ).toBeUndefined();
   });
 
   test('someone alone, muted and with the camera off is not disconnected', () => {

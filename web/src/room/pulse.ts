@@ -13,7 +13,7 @@
 export const SILENCE_MS = 2_000;
 
 /** How often to look, in milliseconds: {@link SILENCE_MS} plus this stays under the promised 3 s. */
-export const SAMPLE_EVERY_MS = 500;
+export const SAMPLE_EVERY_MS = 250;
 
 /**
  * Bytes sent into the silence before it counts. A participant who sends no media still sends some receiver

@@ -51,7 +51,7 @@ export class Call {
       this.#waiting[kind] = luggage[kind].track;
     }
     this.#showSelf();
-    void luggage.late.then((opened) => this.#takeLate(opened));
+    void luggage.late.then((opened) => this.#takeLate(opened, luggage));
   }
 
   /** Whether one's own device is on, as the others see it. */
@@ -155,15 +155,20 @@ export class Call {
   }
 
   /** Devices whose prompt was answered after Join was pressed. */
-  #takeLate(opened: OpenedDevices): void {
+  #takeLate(opened: OpenedDevices, luggage: Luggage): void {
     for (const kind of KINDS) {
       const device = opened[kind];
-      if (device === undefined) continue;
+      const { opening, track } = luggage[kind];
+      if (device === undefined || device === track) continue;
       if (isProblem(device)) {
+        if (!opening || this.#ended) continue;
         this.#wanted[kind] = false;
-        if (!this.#ended) this.#events.onDeviceProblem(device);
-      } else if (device.readyState === 'live' && this.#waiting[kind] !== device) {
+        this.#events.onDeviceProblem(device);
+      } else if (opening && device.readyState === 'live') {
         this.#takeDevice(kind, device);
+      } else {
+        // Switched off in the lobby while it was still starting.
+        device.stop();
       }
     }
   }

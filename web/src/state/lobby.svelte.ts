@@ -1,6 +1,8 @@
 /** The lobby: what one is about to bring into the room. */
 
 import {
+  browserDevices,
+  type DeviceHost,
   type DeviceKind,
   type DeviceProblem,
   isProblem,
@@ -40,7 +42,15 @@ export class Lobby {
   #generation = 0;
   #late: Promise<OpenedDevices> = Promise.resolve({});
 
-  constructor(preferences: Preferences, room: string) {
+  readonly #host: DeviceHost;
+
+  /**
+   * @param preferences What was remembered.
+   * @param room The room of the address; empty takes the remembered one.
+   * @param host The browser's devices.
+   */
+  constructor(preferences: Preferences, room: string, host: DeviceHost = browserDevices()) {
+    this.#host = host;
     this.room = room || preferences.room;
     this.name = preferences.name;
     this.camera = { ...IDLE, on: preferences.cameraOn };
@@ -57,7 +67,7 @@ export class Lobby {
     const wanted = { camera: this.camera.on, microphone: this.microphone.on };
     if (wanted.camera) this.camera = { ...this.camera, opening: true };
     if (wanted.microphone) this.microphone = { ...this.microphone, opening: true };
-    const opening = openDevices(wanted);
+    const opening = openDevices(wanted, this.#host);
     this.#late = opening;
     const generation = this.#generation;
     const opened = await opening;
@@ -77,7 +87,7 @@ export class Lobby {
     }
     this[kind] = { ...IDLE, on: true, opening: true };
     const generation = this.#generation;
-    const opening = openDevice(kind);
+    const opening = openDevice(kind, this.#host);
     const before = this.#late;
     this.#late = Promise.all([before, opening]).then(([others, opened]) => ({ ...others, [kind]: opened }));
     const opened = await opening;
