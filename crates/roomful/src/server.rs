@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -19,7 +17,7 @@ use crate::addresses::media_addresses;
 use crate::config::{Config, MediaConfig};
 use crate::http::{self, Admission, App};
 use crate::udp::UdpSocket;
-use crate::worker::{self, Mail, WorkerHandle, WorkerSeed};
+use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
 
 /// Connections that may wait to be accepted. Larger only lets more of a flood in; smaller refuses
 /// people when a meeting of hundreds starts on the hour.
@@ -36,14 +34,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A server whose sockets are bound: from here on clients can connect.
 pub struct Server {
     listeners: Vec<TcpListener>,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerHandle>,
+    worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     admission: Admission,
     is_open_for_trial: bool,
-}
-
-struct Worker {
-    handle: WorkerHandle,
-    thread: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
@@ -60,9 +54,13 @@ impl Server {
         for address in &config.bind_addresses {
             listeners.push(listen(*address, config.port)?);
         }
+        // Unbounded, but each worker sends exactly one.
+        let (ends, worker_ends) = mpsc::unbounded_channel();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            workers.push(start_worker(index, &config.media, config.max_participants)?);
+            let seed = worker_seed(index, &config.media, config.max_participants)?;
+            let worker = worker::spawn(seed, ends.clone());
+            workers.push(worker.context("cannot start a media worker")?);
         }
         let is_open_for_trial = config.keys.is_empty();
         let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
@@ -71,7 +69,7 @@ impl Server {
             page_open: config.page_open,
             loopback_for_all: config.media.enable_loopback_candidate,
         };
-        Ok(Self { listeners, workers, admission, is_open_for_trial })
+        Ok(Self { listeners, workers, worker_ends, admission, is_open_for_trial })
     }
 
     /// Where the page is served, with the real port if the system chose it.
@@ -83,38 +81,30 @@ impl Server {
     ///
     /// # Errors
     /// A media worker or the web server failed: the calls are over, and restarting is the remedy.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         self.announce();
         let (stop, stopping) = watch::channel(false);
-        let (failures, mut failed) = mpsc::channel(self.workers.len() + self.listeners.len());
-        let handles: Vec<WorkerHandle> =
-            self.workers.iter().map(|worker| worker.handle.clone()).collect();
-        for worker in self.workers {
-            watch_worker(worker.thread, failures.clone());
-        }
-        let app = App::new(self.admission, handles.clone());
-        let mut connections = app.connections();
-        let router = http::router(Arc::clone(&app));
+        let (failures, mut failed) = mpsc::channel(self.listeners.len());
+        let app = App::new(self.admission, self.workers.clone());
+        let connections = app.connections();
+        let router = http::router(app);
         for listener in self.listeners {
             serve(listener, router.clone(), stopping.clone(), failures.clone());
         }
-        drop((app, router, failures, stopping));
+        drop((router, failures, stopping));
 
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
-            Some(end) = failed.recv() => Err(end.into_error()),
+            Some(end) = self.worker_ends.recv() => Err(explain_end(end)),
+            Some(error) = failed.recv() => {
+                Err(anyhow::Error::new(error).context("the web server failed"))
+            }
         };
         tracing::info!("shutting down");
         let _ = stop.send(true);
-        for handle in &handles {
-            let _ = timeout(STOP_TIMEOUT, handle.send(Mail::Shutdown)).await;
-        }
-        let drained = timeout(DRAIN_TIMEOUT, connections.wait_for(|open| *open == 0)).await;
-        if drained.is_err() {
-            tracing::warn!("some connections did not close in time");
-        }
-        // Ends when the last worker and listener has let go of its end.
-        let _ = timeout(STOP_TIMEOUT, async { while failed.recv().await.is_some() {} }).await;
+        end_calls(self.workers, self.worker_ends, connections).await;
+        // Ends when the last listener has let go of its end.
+        let _ = timeout(STOP_TIMEOUT, failed.recv()).await;
         tracing::info!("stopped");
         outcome
     }
@@ -175,11 +165,11 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-fn start_worker(
+fn worker_seed(
     index: usize,
     media: &MediaConfig,
     max_participants: u32,
-) -> anyhow::Result<Worker> {
+) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
         0 => 0,
         first => u16::try_from(index)
@@ -205,9 +195,7 @@ fn start_worker(
     let seed = Seed(u64::from_ne_bytes(seed));
     let clock = WallClock::new(Instant::now(), unix_millis());
     let sfu = SfuConfig { media_addresses, max_participants, clock };
-    let (handle, thread) = worker::spawn(WorkerSeed { index, socket, sfu, seed })
-        .context("cannot start a media worker")?;
-    Ok(Worker { handle, thread })
+    Ok(WorkerSeed { index, socket, sfu, seed })
 }
 
 /// A clock before 1970 counts as 1970.
@@ -250,40 +238,39 @@ fn key_for_this_run() -> anyhow::Result<ApiKeys> {
     Ok(keys)
 }
 
-/// How a part of the server ended.
-enum End {
-    Worker(std::thread::Result<io::Result<()>>),
-    Listener(io::Error),
+/// Everyone is told, and the connections have some time to take that in.
+async fn end_calls(
+    workers: Vec<WorkerHandle>,
+    mut worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
+    mut connections: watch::Receiver<usize>,
+) {
+    for worker in &workers {
+        let _ = timeout(STOP_TIMEOUT, worker.send(Mail::Shutdown)).await;
+    }
+    let drained = timeout(DRAIN_TIMEOUT, connections.wait_for(|open| *open == 0)).await.is_ok();
+    if !drained {
+        tracing::warn!("some connections did not close in time");
+    }
+    let _ = timeout(STOP_TIMEOUT, async { while worker_ends.recv().await.is_some() {} }).await;
 }
 
-impl End {
-    fn into_error(self) -> anyhow::Error {
-        match self {
-            End::Worker(Ok(Ok(()))) => anyhow::anyhow!("a media worker stopped"),
-            End::Worker(Ok(Err(error))) => {
-                anyhow::Error::new(error).context("a media worker lost its socket")
-            }
-            End::Worker(Err(_)) => {
-                anyhow::anyhow!("a media worker failed; the lines above say where")
-            }
-            End::Listener(error) => anyhow::Error::new(error).context("the web server failed"),
+fn explain_end(end: WorkerEnd) -> anyhow::Error {
+    match end {
+        WorkerEnd::Finished => anyhow::anyhow!("a media worker stopped unasked"),
+        WorkerEnd::Failed(error) => {
+            anyhow::Error::new(error).context("a media worker cannot go on")
+        }
+        WorkerEnd::Panicked => {
+            anyhow::anyhow!("a media worker failed by an internal error, logged above")
         }
     }
-}
-
-/// Reports the end of a worker, whatever its cause: a call without its worker looks alive and is
-/// not.
-fn watch_worker(thread: JoinHandle<io::Result<()>>, failures: mpsc::Sender<End>) {
-    tokio::task::spawn_blocking(move || {
-        let _ = failures.blocking_send(End::Worker(thread.join()));
-    });
 }
 
 fn serve(
     listener: TcpListener,
     router: Router,
     mut stopping: watch::Receiver<bool>,
-    failures: mpsc::Sender<End>,
+    failures: mpsc::Sender<io::Error>,
 ) {
     // Signalling messages are small and wait for nothing.
     let listener = listener.tap_io(|stream| {
@@ -298,7 +285,7 @@ fn serve(
         };
         let outcome = axum::serve(listener, service).with_graceful_shutdown(stop).await;
         if let Err(error) = outcome {
-            let _ = failures.send(End::Listener(error)).await;
+            let _ = failures.send(error).await;
         }
     });
 }

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use livekit_protocol::SignalRequest;
 use mio::Waker;
@@ -72,11 +71,12 @@ pub(crate) struct WorkerSeed {
     pub(crate) seed: Seed,
 }
 
-/// How the rest of the program reaches a worker.
+/// How the rest of the program reaches a worker, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
+    // Dropped in this order: whoever is woken finds the mailbox without this sender.
     mailbox: mpsc::Sender<Mail>,
-    waker: Arc<Waker>,
+    waker: Arc<WakeOnDrop>,
 }
 
 /// The worker has ended and reads no mail.
@@ -89,16 +89,56 @@ impl WorkerHandle {
     pub(crate) async fn send(&self, mail: Mail) -> Result<(), WorkerGone> {
         self.mailbox.send(mail).await.map_err(|_| WorkerGone)?;
         // It fails only where the worker's descriptors are gone, and the worker with them.
-        self.waker.wake().map_err(|_| WorkerGone)
+        self.waker.0.wake().map_err(|_| WorkerGone)
     }
 }
 
-/// Starts a worker on a thread of its own. The thread ends after [`Mail::Shutdown`] with `Ok`, or
-/// with what made its socket unusable.
-pub(crate) fn spawn(seed: WorkerSeed) -> io::Result<(WorkerHandle, JoinHandle<io::Result<()>>)> {
+/// Wakes the worker so that it notices that nobody can send mails any more.
+struct WakeOnDrop(Waker);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.wake() {
+            tracing::debug!(%error, "cannot wake a worker");
+        }
+    }
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+pub(crate) enum WorkerEnd {
+    /// As asked.
+    Finished,
+    /// Its socket or its poll is unusable.
+    Failed(io::Error),
+    /// An error in this program; what and where is logged.
+    Panicked,
+}
+
+/// Starts a worker on a thread of its own and reports its end, whatever its cause, to `ends`: a
+/// call without its worker looks alive and is not.
+pub(crate) fn spawn(
+    seed: WorkerSeed,
+    ends: mpsc::UnboundedSender<WorkerEnd>,
+) -> io::Result<WorkerHandle> {
     let (mailbox, mails) = mpsc::channel(MAILBOX_CAPACITY);
     let name = format!("media-{}", seed.index);
     let (event_loop, waker) = EventLoop::new(seed, mails)?;
-    let thread = std::thread::Builder::new().name(name).spawn(move || event_loop.run())?;
-    Ok((WorkerHandle { mailbox, waker: Arc::new(waker) }, thread))
+    std::thread::Builder::new().name(name).spawn(move || {
+        let mut report = Report { ends, end: WorkerEnd::Panicked };
+        report.end = event_loop.run().map_or_else(WorkerEnd::Failed, |()| WorkerEnd::Finished);
+    })?;
+    Ok(WorkerHandle { mailbox, waker: Arc::new(WakeOnDrop(waker)) })
+}
+
+/// Sent when the thread ends, also by a panic.
+struct Report {
+    ends: mpsc::UnboundedSender<WorkerEnd>,
+    end: WorkerEnd,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let _ = self.ends.send(std::mem::replace(&mut self.end, WorkerEnd::Panicked));
+    }
 }

@@ -1,0 +1,177 @@
+use serde_json::json;
+
+use crate::stage::{KEY, SECRET, Stage, join_request, token, token_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_version_are_public() {
+    let stage = Stage::start(&[]);
+    let health = stage.get("/healthcheck", &[]).await;
+    assert_eq!((health.status, health.text()), (200, "ok"));
+    let version = stage.get("/api/version", &[]).await.json();
+    assert_eq!(version, json!({"name": "roomful", "version": env!("CARGO_PKG_VERSION")}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_at_home_and_in_every_room() {
+    let stage = Stage::start(&[]);
+    let home = stage.get("/", &[]).await;
+    assert_eq!(home.status, 200);
+    assert!(home.text().contains("<!doctype html>") || home.text().contains("<!DOCTYPE html>"));
+    for room in ["/room/garden", "/room/a%20b%2Fc", "/room/%F0%9F%8C%BB"] {
+        assert_eq!(stage.get(room, &[]).await.body, home.body, "{room}");
+    }
+    let lost = stage.get("/no/such/page", &[]).await;
+    assert_eq!((lost.status, &lost.body), (404, &home.body));
+    assert_eq!(stage.get("/../../etc/passwd", &[]).await.status, 404);
+    assert_eq!(stage.request("HEAD", "/", &[], b"").await.status, 200);
+    assert_eq!(stage.request("POST", "/", &[], b"").await.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_asked_for_again_and_its_parts_never() {
+    let stage = Stage::start(&[]);
+    let home = stage.get("/", &[]).await;
+    assert_eq!(home.header("cache-control"), Some("no-cache"));
+    assert_eq!(home.header("x-content-type-options"), Some("nosniff"));
+    assert!(home.header("content-security-policy").unwrap().contains("script-src 'self'"));
+    assert!(home.header("permissions-policy").unwrap().contains("camera=(self)"));
+    let etag = home.header("etag").unwrap();
+    let again = stage.get("/", &[("if-none-match", etag)]).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+
+    let script = script_of(home.text());
+    let plain = stage.get(&script, &[]).await;
+    assert_eq!(plain.status, 200);
+    assert_eq!(plain.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert_eq!(plain.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.header("vary"), Some("accept-encoding"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brotli_is_sent_to_browsers_and_plain_to_others() {
+    let stage = Stage::start(&[]);
+    let script = script_of(stage.get("/", &[]).await.text());
+    let plain = stage.get(&script, &[("accept-encoding", "gzip")]).await;
+    let packed = stage.get(&script, &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!(packed.header("content-encoding"), Some("br"));
+    assert_ne!(packed.header("etag"), plain.header("etag"), "two representations, two validators");
+    let mut unpacked = Vec::new();
+    brotli::BrotliDecompress(&mut &packed.body[..], &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    assert!(packed.body.len() * 2 < plain.body.len());
+    assert_eq!(stage.get(&format!("{script}.br"), &[]).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_open_mode_the_page_gets_a_token_that_works() {
+    let stage = Stage::start(&[]);
+    let answer = stage
+        .post_json("/api/token", &json!({"room_name": " garden ", "participant_name": "Ann"}))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let answer = answer.json();
+    assert_eq!(answer["server_url"], format!("ws://{}", stage.address));
+    assert_eq!(answer["room_name"], "garden");
+    let token = answer["participant_token"].as_str().unwrap();
+    let query = format!("access_token={token}&join_request={}", join_request());
+    assert_eq!(stage.get(&format!("/rtc/v1/validate?{query}"), &[]).await.text(), "success");
+    assert!(stage.open(&query).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_request_that_cannot_be_met_says_why() {
+    let stage = Stage::start(&[]);
+    for (request, status, code) in [
+        (json!({}), 400, "missing"),
+        (json!({"room_name": "garden"}), 400, "missing"),
+        (json!({"room_name": "garden", "participant_name": "  "}), 400, "missing"),
+        (json!({"room_name": "x".repeat(257), "participant_name": "Ann"}), 400, "too_long"),
+        (json!({"room_name": "a\u{7}", "participant_name": "Ann"}), 400, "control_character"),
+        (json!({"room_name": 7, "participant_name": "Ann"}), 422, "bad_request"),
+        (json!("garden"), 422, "bad_request"),
+        (json!({"room_name": "x".repeat(100_000)}), 413, "bad_request"),
+    ] {
+        let answer = stage.post_json("/api/token", &request).await;
+        assert_eq!(answer.status, status, "{request}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], code, "{request}");
+        assert!(error["message"].as_str().unwrap().len() > 10, "{error}");
+    }
+    let no_type = stage.request("POST", "/api/token", &[], b"{}").await;
+    assert_eq!(no_type.status, 415, "what a form of another site could send is refused");
+    assert_eq!(stage.get("/api/nothing", &[]).await.json()["error"]["code"], "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_keys_the_page_gives_no_tokens_unless_it_is_opened() {
+    let request = json!({"room_name": "garden", "participant_name": "Ann"});
+    let closed = Stage::start_with_keys();
+    let answer = closed.post_json("/api/token", &request).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("page_closed")));
+    let opened = Stage::start(&[&format!("--keys={KEY}: {SECRET}"), "--open-page"]);
+    assert_eq!(opened.post_json("/api/token", &request).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_says_why_the_websocket_is_refused() {
+    let stage = Stage::start_with_keys();
+    let good = token("garden", "ann");
+    let join = join_request();
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    for (query, status, words) in [
+        (format!("access_token={good}&join_request={join}"), 200, "success"),
+        (format!("access_token={good}&join_request={join}&room=garden"), 200, "success"),
+        (format!("join_request={join}"), 401, "no access token"),
+        (format!("access_token=nonsense&join_request={join}"), 401, "not a JSON Web Token"),
+        (format!("access_token={forged}&join_request={join}"), 401, "wrong signature"),
+        (
+            format!("access_token={}&join_request={join}", token_until("garden", "ann", -3600)),
+            401,
+            "expired",
+        ),
+        (format!("access_token={good}&join_request={join}&room=cellar"), 401, "for room garden"),
+        (format!("access_token={good}"), 400, "join_request is required"),
+        (format!("access_token={good}&join_request=%FF%00"), 400, ""),
+        (format!("access_token={good}&join_request=garbage!"), 400, "not base64url"),
+        (format!("access_token={good}&join_request=AAAA"), 400, "WrappedJoinRequest"),
+    ] {
+        let answer = stage.get(&format!("/rtc/v1/validate?{query}"), &[]).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text());
+        assert!(answer.text().contains(words), "{query}: {}", answer.text());
+        if !words.is_empty() {
+            assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        }
+        assert_eq!(stage.open(&query).await.err(), (status != 200).then_some(status), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_may_be_in_the_header() {
+    let stage = Stage::start_with_keys();
+    let path = format!("/rtc/v1/validate?join_request={}", join_request());
+    let bearer = format!("Bearer {}", token("garden", "ann"));
+    assert_eq!(stage.get(&path, &[("authorization", &bearer)]).await.status, 200);
+    let basic = stage.get(&path, &[("authorization", "Basic abc")]).await;
+    assert_eq!((basic.status, basic.text().contains("Bearer")), (401, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_protocol_is_declined_by_name() {
+    let stage = Stage::start(&[]);
+    for path in ["/rtc", "/rtc/validate"] {
+        let answer = stage.get(path, &[]).await;
+        assert_eq!((answer.status, answer.text().contains("/rtc/v1")), (404, true));
+    }
+}
+
+/// The path of the first script of the page.
+fn script_of(page: &str) -> String {
+    let start = page.find("/assets/").expect("a script");
+    let path = page[start..].split('"').next().unwrap();
+    assert!(path.ends_with(".js"), "{path}");
+    path.to_owned()
+}

@@ -1,0 +1,120 @@
+use livekit_protocol::signal_response::Message as Response;
+use livekit_protocol::{Ping, SignalRequest, signal_request};
+use prost::Message as _;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::stage::{Participant, Stage};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_message_is_the_join_response() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    let Response::Join(join) = ann.message().await else { panic!("no join response") };
+    assert_eq!(join.room.unwrap().name, "garden");
+    assert_eq!(join.participant.unwrap().identity, "ann");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_pings_and_answers_pings_in_the_encoding_of_the_client() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ann.ping().await;
+    ann.send(&ping(7)).await;
+    assert_eq!(pong(&mut ann).await, 7);
+    ann.send_raw(Message::text(r#"{"pingReq":{"timestamp":"8"}}"#)).await;
+    let text = loop {
+        if let Some(Message::Text(text)) = ann.frame().await {
+            break text;
+        }
+    };
+    assert!(text.contains("\"lastPingTimestamp\":\"8\""), "{text}");
+    ann.send(&ping(9)).await;
+    assert_eq!(pong(&mut ann).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_frames_end_their_connection_with_a_reason_and_no_other() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ann.message().await;
+    for (frame, code, words) in [
+        (Message::binary(vec![0xFF; 64]), CloseCode::Invalid, "protobuf"),
+        (Message::text("nonsense"), CloseCode::Invalid, "JSON"),
+        (Message::text("{\"offer\": 7}"), CloseCode::Invalid, "JSON"),
+        (Message::binary(vec![0; 1024 * 1024 + 1]), CloseCode::Size, "1048576"),
+        (Message::binary(vec![0; 5 * 1024 * 1024]), CloseCode::Size, "1048576"),
+    ] {
+        let mut mallory = stage.join("garden", "mallory").await;
+        mallory.message().await;
+        mallory.send_raw(frame).await;
+        let close = mallory.end().await.expect("a close frame");
+        assert_eq!(close.code, code);
+        assert!(close.reason.contains(words), "{}", close.reason);
+    }
+    ann.send(&ping(7)).await;
+    assert_eq!(pong(&mut ann).await, 7, "the room goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_unknown_kinds_are_ignored() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ann.send_raw(Message::binary(vec![0xA2, 0x38, 0x00])).await;
+    ann.send_raw(Message::text(r#"{"teleport": {}}"#)).await;
+    ann.send(&ping(7)).await;
+    assert_eq!(pong(&mut ann).await, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_tells_everyone_and_ends_cleanly() {
+    let stage = Stage::start_with_keys();
+    let mut people = Vec::new();
+    for (room, identity) in [("garden", "ann"), ("garden", "bob"), ("cellar", "cid")] {
+        let mut participant = stage.join(room, identity).await;
+        participant.message().await;
+        people.push(participant);
+    }
+    let stopping = tokio::spawn(stage.stop());
+    for mut participant in people {
+        participant.until(|message| matches!(message, Response::Leave(_))).await;
+        assert!(participant.end().await.is_some(), "a close frame");
+    }
+    stopping.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_ends_when_its_last_participant_leaves() {
+    let stage = Stage::start_with_keys();
+    let mut first = stage.join("garden", "ann").await;
+    let Response::Join(join) = first.message().await else { panic!("no join response") };
+    let sid = join.room.unwrap().sid;
+    first.send(&leave()).await;
+    first.end().await;
+    let mut again = stage.join("garden", "ann").await;
+    let Response::Join(join) = again.message().await else { panic!("no join response") };
+    assert_ne!(join.room.unwrap().sid, sid, "another life of the room");
+}
+
+fn ping(timestamp: i64) -> SignalRequest {
+    let ping = Ping { timestamp, rtt: 0 };
+    SignalRequest { message: Some(signal_request::Message::PingReq(ping)) }
+}
+
+fn leave() -> SignalRequest {
+    SignalRequest { message: Some(signal_request::Message::Leave(Default::default())) }
+}
+
+async fn pong(participant: &mut Participant) -> i64 {
+    loop {
+        match participant.frame().await {
+            Some(Message::Binary(bytes)) => {
+                let response = livekit_protocol::SignalResponse::decode(bytes).unwrap();
+                if let Some(Response::PongResp(pong)) = response.message {
+                    return pong.last_ping_timestamp;
+                }
+            }
+            other => panic!("no message but {other:?}"),
+        }
+    }
+}
