@@ -280,9 +280,14 @@ impl Client {
         self.streams.iter().find(|(_, (_, stream))| carries(stream)).map(|(mid, _)| *mid)
     }
 
+    /// Sends a request, or keeps it until the WebSocket is back.
     fn request(&mut self, request: Request) {
         let request = proto::SignalRequest { message: Some(request) };
-        self.outputs.push_back(ClientOutput::Request(Box::new(request)));
+        if self.signalling.is_away() {
+            self.signalling.keep(request);
+        } else {
+            self.outputs.push_back(ClientOutput::Request(Box::new(request)));
+        }
     }
 
     fn drain(&mut self, now: Instant) {
@@ -298,7 +303,10 @@ impl Client {
                 }),
                 Ok(Output::Event(event)) => self.handle_event(event, now),
                 Err(error) => {
-                    self.violations.push(format!("the peer connection failed: {error}"));
+                    // The server's farewell may come before the data channels are up: no harm to who leaves.
+                    if self.signalling.is_connected() {
+                        self.violations.push(format!("the peer connection failed: {error}"));
+                    }
                     self.rtc.disconnect();
                     return;
                 }

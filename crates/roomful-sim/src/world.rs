@@ -418,10 +418,7 @@ impl World {
         let message = match frame::decode(Frame::Binary(bytes)) {
             Ok(message) => message,
             Err(FrameError::UnknownKind) => proto::SignalRequest { message: None },
-            Err(_) => {
-                self.close_socket(connection);
-                return self.end_socket(connection);
-            }
+            Err(_) => return self.refuse_socket(connection),
         };
         if matches!(message.message, Some(Request::Leave(_))) {
             self.mark_gone(connection);
@@ -437,6 +434,16 @@ impl World {
             self.sfu.handle_disconnect(connection, self.now);
             self.drain_sfu();
         }
+    }
+
+    /// The server closes a connection whose other end talks nonsense.
+    fn refuse_socket(&mut self, connection: ConnectionId) {
+        self.close_socket(connection);
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            socket.open = false;
+        }
+        self.sfu.handle_disconnect(connection, self.now);
+        self.drain_sfu();
     }
 
     fn close_socket(&mut self, connection: ConnectionId) {

@@ -13,7 +13,7 @@ use crate::reception::{Label, Stream};
 /// Where the client stands with its offers: one at a time, and what is needed meanwhile goes into the next.
 #[derive(Default)]
 pub(super) struct Negotiation {
-    pending: Option<SdpPendingOffer>,
+    pending: Option<(SdpPendingOffer, proto::SessionDescription)>,
     last_offer: u32,
     renegotiate: bool,
     /// An offer will be made then.
@@ -81,10 +81,18 @@ impl Client {
         }
     }
 
-    /// Forgets the offer that went down with its WebSocket and offers again.
+    /// Offers after a resume. What an unanswered offer added stays in a browser's next one; this stack would
+    /// forget it, so such an offer is repeated word for word, and ICE restarts in the one after it.
     pub(super) fn offer_again(&mut self, now: Instant) {
-        self.negotiation.pending = None;
-        self.restart_ice(now);
+        let Some((_, offer)) = &mut self.negotiation.pending else {
+            return self.restart_ice(now);
+        };
+        self.negotiation.last_offer += 1;
+        offer.id = self.negotiation.last_offer;
+        let offer = offer.clone();
+        self.negotiation.restart_ice = true;
+        self.negotiation.renegotiate = true;
+        self.request(Request::Offer(offer));
     }
 
     pub(super) fn make_offer(&mut self, now: Instant) -> Option<proto::SessionDescription> {
@@ -134,21 +142,22 @@ impl Client {
         let (offer, pending) = changes.apply()?;
         self.drain(now);
         self.streams.extend(new.into_iter().map(|(mid, video)| (mid, (video, Stream::default()))));
-        self.negotiation.pending = Some(pending);
         self.negotiation.last_offer += 1;
-        Some(proto::SessionDescription {
+        let offer = proto::SessionDescription {
             r#type: "offer".into(),
             sdp: without_candidates(&offer.to_sdp_string()),
             id: self.negotiation.last_offer,
             ..Default::default()
-        })
+        };
+        self.negotiation.pending = Some((pending, offer.clone()));
+        Some(offer)
     }
 
     pub(super) fn handle_answer(&mut self, answer: &proto::SessionDescription, now: Instant) {
         if answer.id != 0 && answer.id != self.negotiation.last_offer {
             return;
         }
-        let Some(pending) = self.negotiation.pending.take() else {
+        let Some((pending, _)) = self.negotiation.pending.take() else {
             self.violations.push("an answer to no offer".into());
             return;
         };
@@ -159,7 +168,7 @@ impl Client {
                 accepted.map_err(|error| error.to_string())
             });
         if let Err(error) = accepted {
-            self.violations.push(format!("an answer is not acceptable: {error}\n{}", answer.sdp));
+            self.violations.push(format!("an answer is not acceptable: {error}"));
         }
         self.drain(now);
         self.take_labels(answer);

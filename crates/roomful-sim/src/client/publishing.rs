@@ -45,6 +45,7 @@ pub struct LocalTrack {
     pub(super) negotiated: bool,
     pub(super) muted: bool,
     pub(super) ended: bool,
+    announced_away: bool,
     encoders: Encoders,
     next_at: Option<Instant>,
 }
@@ -115,7 +116,6 @@ impl TrackPlan {
             Self::Camera { simulcast, .. } => {
                 let skip = if simulcast { 0 } else { 2 };
                 let layers: Vec<_> = sizes.into_iter().skip(skip).map(layer).collect();
-                #[expect(deprecated, reason = "what livekit-client sends")]
                 proto::AddTrackRequest {
                     r#type: TrackType::Video.into(),
                     source: TrackSource::Camera.into(),
@@ -158,6 +158,7 @@ impl LocalTrack {
             negotiated: false,
             muted: false,
             ended: false,
+            announced_away: false,
             encoders,
             next_at: None,
         }
@@ -234,7 +235,8 @@ impl Client {
         let key = TrackKey(self.tracks.len());
         let cid = format!("cid-{}-{:08x}", key.0, self.rng.u32(..));
         self.request(Request::AddTrack(plan.request(&cid)));
-        let track = LocalTrack::new(plan, cid, &mut self.rng);
+        let mut track = LocalTrack::new(plan, cid, &mut self.rng);
+        track.announced_away = self.signalling.is_away();
         self.tracks.insert(key, track);
         self.negotiate(now);
         key
@@ -275,6 +277,16 @@ impl Client {
     /// All its tracks.
     pub fn tracks(&self) -> impl Iterator<Item = (TrackKey, &LocalTrack)> {
         self.tracks.iter().map(|(key, track)| (*key, track))
+    }
+
+    /// The answer to an announcement that was lost with its WebSocket does not come: `livekit-client` takes
+    /// such a track back. One announced while away is announced only now.
+    pub(super) fn give_up_unnamed_tracks(&mut self) {
+        let kept = |track: &LocalTrack| track.announced_away;
+        for track in self.tracks.values_mut().filter(|track| track.sid.is_none()) {
+            track.ended = !kept(track);
+        }
+        self.tracks.values_mut().for_each(|track| track.announced_away = false);
     }
 
     pub(super) fn handle_track_published(&mut self, cid: &str, sid: &str, now: Instant) {

@@ -31,16 +31,27 @@ pub(super) struct Signalling {
     roster: Roster,
     farewell: Option<Farewell>,
     refusals: Vec<proto::RequestResponse>,
-    qualities: BTreeMap<String, (Instant, proto::ConnectionQuality)>,
+    qualities: Vec<(Instant, String, proto::ConnectionQuality)>,
     speakers: Vec<(Instant, proto::SpeakerInfo)>,
     departures: Vec<String>,
     unpublished: Vec<String>,
     resumed: u32,
+    /// Requests made while the WebSocket was away.
+    kept: Vec<proto::SignalRequest>,
     ping_at: Option<Instant>,
     ping_interval: Duration,
 }
 
 impl Signalling {
+    /// It had a WebSocket and has none.
+    pub(super) fn is_away(&self) -> bool {
+        !self.connected && self.me.is_some()
+    }
+
+    pub(super) fn keep(&mut self, request: proto::SignalRequest) {
+        self.kept.push(request);
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connected
     }
@@ -59,12 +70,7 @@ impl Client {
         };
         match message {
             Response::Join(join) => self.handle_joined(join, now),
-            Response::Reconnect(_) => {
-                self.signalling.connected = true;
-                self.signalling.resumed += 1;
-                self.signalling.ping_at = Some(now + self.signalling.ping_interval);
-                self.offer_again(now);
-            }
+            Response::Reconnect(_) => self.handle_resumed(now),
             Response::Answer(answer) => self.handle_answer(&answer, now),
             Response::Update(update) => {
                 for info in update.participants {
@@ -88,7 +94,7 @@ impl Client {
             Response::ConnectionQuality(update) => {
                 for info in update.updates {
                     let quality = info.quality();
-                    self.signalling.qualities.insert(info.participant_sid, (now, quality));
+                    self.signalling.qualities.push((now, info.participant_sid, quality));
                 }
             }
             Response::SpeakersChanged(changed) => {
@@ -175,9 +181,16 @@ impl Client {
         &self.signalling.refusals
     }
 
-    /// How well connected a participant is, as it was told last, and when.
-    pub fn quality_of(&self, sid: &str) -> Option<(Instant, proto::ConnectionQuality)> {
-        self.signalling.qualities.get(sid).copied()
+    /// Who is how well connected, in the order it was told, and when.
+    pub fn qualities(&self) -> &[(Instant, String, proto::ConnectionQuality)] {
+        &self.signalling.qualities
+    }
+
+    /// Whether it takes a participant to be out of reach.
+    pub fn takes_for_lost(&self, sid: &str) -> bool {
+        let mut told = self.signalling.qualities.iter().rev();
+        let last = told.find(|(_, of, _)| of == sid).map(|(_, _, quality)| *quality);
+        last == Some(proto::ConnectionQuality::Lost)
     }
 
     /// Who began or stopped talking, and when it heard so.
@@ -219,6 +232,17 @@ impl Client {
         if self.negotiation.is_fresh() {
             self.offer(now);
         }
+    }
+
+    fn handle_resumed(&mut self, now: Instant) {
+        self.signalling.connected = true;
+        self.signalling.resumed += 1;
+        self.signalling.ping_at = Some(now + self.signalling.ping_interval);
+        self.give_up_unnamed_tracks();
+        for request in std::mem::take(&mut self.signalling.kept) {
+            self.outputs.push_back(ClientOutput::Request(Box::new(request)));
+        }
+        self.offer_again(now);
     }
 
     fn handle_participant(&mut self, info: proto::ParticipantInfo) {

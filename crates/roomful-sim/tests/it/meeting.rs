@@ -1,24 +1,152 @@
 use std::time::Duration;
 
-use roomful_sim::{Plan, TrackPlan};
+use roomful_sfu::SfuEvent;
+use roomful_sfu::ids::RoomName;
+use roomful_sim::client::TrackKey;
+use roomful_sim::{Browser, JoinOptions, Plan, TrackPlan, World};
+
+use crate::calls::*;
 
 #[test]
 fn two_meet_and_receive_exactly_each_others_media() {
-    let plan = Plan::new()
+    let (mut world, ids) = call(1, &["ann", "bob"]);
+    assert_flows(&mut world, &ids);
+    for (one, other) in [(ids[0], ids[1]), (ids[1], ids[0])] {
+        let mut published: Vec<_> =
+            [0, 1].map(|key| sid(&world, other, TrackKey(key))).to_vec();
+        published.sort();
+        assert_eq!(world.client(one).received_tracks(), published);
+        assert_eq!(world.client(one).missing_packets(), 0);
+    }
+}
+
+#[test]
+fn a_client_that_offers_after_joining_is_served_as_well() {
+    let firefox = JoinOptions { browser: Browser::Firefox, ..JoinOptions::default() };
+    Plan::new()
         .join("ann", "garden")
-        .join("bob", "garden")
         .publish("ann", TrackPlan::CAMERA)
-        .publish("ann", TrackPlan::VOICE)
+        .join_with("bob", "garden", firefox)
         .publish("bob", TrackPlan::CAMERA)
-        .run_for(Duration::from_secs(5))
-        .check("media arrived", |world, names| {
-            let bob = world.client(names["bob"]);
-            println!("{:?}", bob.received_tracks());
-            for track in bob.received_tracks() {
-                let log = bob.received(&track);
-                println!("{track} {} layer {} whole {}", log.packets, log.layer, log.whole_frames().count());
+        .run_for(SECOND)
+        .check("both see each other", |world, names| {
+            for (to, from) in [("ann", "bob"), ("bob", "ann")] {
+                let log = log(world, names[to], names[from], 0);
+                if log.whole_frames().count() < 8 {
+                    return Err(format!("{to} has {} frames", log.frames.len()));
+                }
             }
             Ok(())
+        })
+        .run(2)
+        .unwrap();
+}
+
+#[test]
+fn twenty_in_a_room_see_and_hear_each_other() {
+    let mut world = World::new(3).unwrap();
+    let small = TrackPlan::Camera { simulcast: false, fps: 5 };
+    let ids: Vec<_> = (0..20)
+        .map(|number| {
+            let id = join(&mut world, &format!("p{number}"), "garden");
+            publish(&mut world, id, small);
+            publish(&mut world, id, TrackPlan::VOICE);
+            id
+        })
+        .collect();
+    world.check_invariants(3 * SECOND).unwrap();
+    let since = world.now();
+    world.run(2 * SECOND);
+    for to in &ids {
+        for from in ids.iter().filter(|from| *from != to) {
+            let arrived = |key| {
+                let log = log(&world, *to, *from, key);
+                log.whole_frames().filter(|(_, frame)| frame.at >= since).count()
+            };
+            assert!(arrived(0) >= 8, "{to:?} has {} frames of {from:?}", arrived(0));
+            assert!(arrived(1) >= 90, "{to:?} has {} voice packets of {from:?}", arrived(1));
+        }
+        assert_eq!(world.client(*to).missing_packets(), 0);
+    }
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+fn a_newcomers_first_frame_comes_two_round_trips_after_the_handshakes_and_is_a_keyframe() {
+    let (mut world, ids) = call(4, &["ann", "bob"]);
+    let began = world.now();
+    let cy = world.add_client("cy", "garden", JoinOptions::default());
+    let handshakes = connected(&mut world, cy);
+    // Join and answer, ICE check, DTLS: one, one and two round trips.
+    assert!(handshakes <= 5 * RTT, "connecting took {handshakes:?}");
+    world.run(SECOND);
+    let frame_interval = Duration::from_millis(67);
+    for from in ids {
+        let log = log(&world, cy, from, 0);
+        let (_, first) = log.first_whole_frame_since(began).expect("a frame");
+        let after = first.at - began;
+        assert!(first.keyframe);
+        assert!(after <= handshakes + 2 * RTT + frame_interval, "{after:?}, {handshakes:?}");
+    }
+}
+
+#[test]
+fn others_see_a_newcomer_before_it_is_connected() {
+    let (mut world, ids) = call(5, &["ann", "bob"]);
+    world.add_client("cy", "garden", JoinOptions::default());
+    let seen = world.run_until(SECOND, |world| {
+        ids.iter().all(|id| world.client(*id).roster().contains_key("cy"))
+    });
+    assert!(seen.expect("is seen") <= RTT + Duration::from_millis(5));
+}
+
+#[test]
+fn rooms_are_apart_even_where_people_have_the_same_names() {
+    let mut world = World::new(6).unwrap();
+    let mut rooms = Vec::new();
+    for room in ["garden", "cellar"] {
+        let ids = ["ann", "bob"].map(|name| {
+            let id = join(&mut world, name, room);
+            publish(&mut world, id, TrackPlan::CAMERA);
+            publish(&mut world, id, TrackPlan::VOICE);
+            id
         });
-    plan.run(1).unwrap();
+        rooms.push(ids);
+    }
+    world.check_invariants(SOON).unwrap();
+    for ids in &rooms {
+        assert_flows(&mut world, ids);
+        for id in ids {
+            assert_eq!(world.client(*id).received_tracks().len(), 2);
+            assert_eq!(world.client(*id).roster().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_room_ends_when_the_last_one_leaves_and_begins_anew_after() {
+    let (mut world, ids) = call(7, &["ann", "bob"]);
+    let garden = RoomName::new("garden");
+    let former = world.client(ids[0]).room_sid().unwrap().to_owned();
+    for id in ids {
+        assert_eq!(world.events(), [SfuEvent::RoomStarted(garden.clone())]);
+        world.act(id, |client, _| client.leave());
+        world.run(SECOND);
+    }
+    let ended = SfuEvent::RoomEnded(garden.clone());
+    assert_eq!(world.events(), [SfuEvent::RoomStarted(garden.clone()), ended]);
+    let cy = join(&mut world, "cy", "garden");
+    assert_eq!(world.events().last(), Some(&SfuEvent::RoomStarted(garden)));
+    assert_ne!(world.client(cy).room_sid().unwrap(), former);
+    assert!(world.client(cy).roster().is_empty());
+    world.check_invariants(SOON).unwrap();
+}
+
+#[test]
+fn the_core_is_idle_while_nobody_sends() {
+    let mut world = World::new(8).unwrap();
+    join(&mut world, "ann", "garden");
+    join(&mut world, "bob", "garden");
+    world.run(Duration::from_secs(600));
+    world.check_invariants(SOON).unwrap();
 }
