@@ -18,6 +18,10 @@ describe('gridFor', () => {
     expect(gridFor({ count, ...laptop }).columns).toBe(columns);
   });
 
+  test('where two layouts are about as good, the usual one is taken', () => {
+    expect(gridFor({ count: 2, width: 1280, height: 720 }).columns).toBe(2);
+  });
+
   test('a tall window stacks two people', () => {
     expect(gridFor({ count: 2, width: 700, height: 1000 }).columns).toBe(1);
   });
