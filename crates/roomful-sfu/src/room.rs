@@ -6,6 +6,7 @@
 
 mod admission;
 mod data;
+mod departures;
 mod forwarding;
 mod negotiation;
 mod presence;
@@ -26,12 +27,14 @@ use crate::speakers::Speakers;
 use crate::timers::Timers;
 use crate::transport::{Section, TransportEvent, TransportOutput};
 pub(crate) use admission::Newcomer;
+use departures::Departures;
 
 /// See the module text.
 #[derive(Debug)]
 pub(crate) struct Room {
     info: proto::Room,
     participants: BTreeMap<ParticipantId, Participant>,
+    departures: Departures,
     speakers: Speakers,
     timers: Timers<Timer>,
     /// Participants whose transports may have outputs.
@@ -93,6 +96,7 @@ impl Room {
         Self {
             info,
             participants: BTreeMap::new(),
+            departures: Departures::default(),
             speakers: Speakers::new(),
             timers: Timers::new(),
             touched: Vec::new(),

@@ -87,7 +87,8 @@ impl Room {
         participant.negotiation.asked = None;
         participant.liveness.handle_connection(now);
         self.tell(id, Change::Resumed);
-        let everyone = self.visible_infos(None);
+        let mut everyone = self.missed_departures();
+        everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));
         self.assess_presence(id, now);
         self.refresh_sections(id, now);
@@ -153,6 +154,7 @@ impl Room {
         participant.set_state(State::Disconnected);
         if !participant.grant.hidden {
             let info = participant.info();
+            self.departures.push(&info, now);
             for other in self.others(id) {
                 self.tell(other, Change::Participants(vec![info.clone()]));
             }
@@ -228,6 +230,13 @@ impl Room {
             .filter(|one| Some(one.id) != but && !one.grant.hidden)
             .map(Participant::info)
             .collect()
+    }
+
+    /// Who left lately and is not back: clients know people by identity.
+    fn missed_departures(&self) -> Vec<proto::ParticipantInfo> {
+        let back =
+            |identity: &str| self.participants.values().any(|one| one.profile.identity == identity);
+        self.departures.recent().filter(|info| !back(&info.identity)).cloned().collect()
     }
 
     fn count_participants(&mut self) {
