@@ -3,6 +3,7 @@
 //! A connection ends in exactly one place, [`Connection::run`], whoever ends it; the worker always
 //! hears of it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -68,7 +69,7 @@ struct Connection {
 /// How a connection ended.
 struct End {
     /// For the log.
-    log: String,
+    log: Cow<'static, str>,
     /// What to tell the client, if it is still there.
     close: Option<CloseFrame>,
 }
@@ -163,7 +164,7 @@ impl Connection {
 
 impl End {
     const SHUTTING_DOWN: Self = Self {
-        log: String::new(),
+        log: Cow::Borrowed("the server is shutting down"),
         close: Some(CloseFrame {
             code: close_code::AWAY,
             reason: Utf8Bytes::from_static("the server is shutting down"),
@@ -172,7 +173,7 @@ impl End {
 
     /// There is nobody to tell.
     fn gone(log: &str) -> Self {
-        Self { log: log.to_owned(), close: None }
+        Self { log: log.to_owned().into(), close: None }
     }
 
     fn said(code: u16, reason: &impl std::fmt::Display) -> Self {
@@ -182,7 +183,7 @@ impl End {
             end -= 1;
         }
         let reason = log[..end].into();
-        Self { log, close: Some(CloseFrame { code, reason }) }
+        Self { log: log.into(), close: Some(CloseFrame { code, reason }) }
     }
 
     /// What the WebSocket itself refused, before it was a frame.

@@ -51,6 +51,8 @@ struct State {
     sends: SendQueue,
     /// Datagrams that found no room in `sends` while the socket was being read. Lossy.
     overflow: Vec<Transmit>,
+    /// Datagrams that were dropped on their way out.
+    unsent: u64,
     next_timeout: Instant,
 }
 
@@ -67,6 +69,7 @@ impl EventLoop {
             outboxes: BTreeMap::new(),
             sends: SendQueue::new(),
             overflow: Vec::new(),
+            unsent: 0,
             next_timeout: now,
         };
         state.drain(now);
@@ -83,6 +86,11 @@ impl EventLoop {
             if self.read_mails().is_break() {
                 self.state.handle_shutdown(Instant::now());
                 self.state.flush(&self.socket);
+                tracing::debug!(
+                    unsent = self.state.unsent,
+                    unroutable = self.state.sfu.drop_counts().unroutable,
+                    "datagrams dropped"
+                );
                 return Ok(());
             }
             // Priority 3: media.
@@ -236,18 +244,19 @@ impl State {
             self.sends.push(transmit.source, transmit.destination, &transmit.payload);
         } else if self.overflow.len() < MAX_OVERFLOW {
             self.overflow.push(transmit);
+        } else {
+            self.unsent += 1;
         }
     }
 
     fn flush(&mut self, socket: &UdpSocket) {
-        self.sends.flush(socket);
         for transmit in std::mem::take(&mut self.overflow) {
             if !self.sends.has_room(transmit.payload.len()) {
-                self.sends.flush(socket);
+                self.unsent += self.sends.flush(socket).dropped as u64;
             }
             self.sends.push(transmit.source, transmit.destination, &transmit.payload);
         }
-        self.sends.flush(socket);
+        self.unsent += self.sends.flush(socket).dropped as u64;
     }
 }
 

@@ -121,7 +121,9 @@ async fn validate_says_why_the_websocket_is_refused() {
     let good = token("garden", "ann");
     let join = join_request();
     let (head, signature) = good.rsplit_once('.').unwrap();
-    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    // Another first character is another first byte; the last one also pads.
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{head}.{first}{}", &signature[1..]);
     for (query, status, words) in [
         (format!("access_token={good}&join_request={join}"), 200, "success"),
         (format!("access_token={good}&join_request={join}&room=garden"), 200, "success"),

@@ -1,5 +1,12 @@
 //! The real server, spoken to over its real sockets.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; helpers outside of test functions count, too"
+)]
+
 mod http;
 mod program;
 mod signalling;
