@@ -54,7 +54,7 @@ test('an unmodified livekit-client joins with a valid token', async ({ person, s
   await openSdk(page, server);
   expect(await connect(page, server, sign({ room, identity: 'sdk' }))).toBe('connected');
   expect(await page.evaluate(() => [window.room.name, window.room.localParticipant.identity])).toEqual([room, 'sdk']);
-  expect(await validate(server, '', sign({ room, identity: 'sdk' }))).toEqual({ status: 200, text: 'success' });
+  expect(await validate(server, '?join_request=EgA', sign({ room, identity: 'sdk' }))).toEqual({ status: 200, text: 'success' });
 });
 
 test('two livekit-clients publish, subscribe, exchange data and see each other leave', async ({ person, serve, room }) => {
