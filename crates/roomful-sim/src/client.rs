@@ -171,8 +171,7 @@ impl Client {
             self.violations.push("the server sent a datagram of no known protocol".into());
             return;
         };
-        let receive =
-            Receive { proto: Protocol::Udp, source, destination: self.address, contents };
+        let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
         // What is refused here came late (of an ended section, an old ICE generation) or is garbage.
         let _refused = self.rtc.handle_input(Input::Receive(now, receive));
         self.drain(now);
@@ -380,5 +379,10 @@ impl Channel {
 }
 
 fn peer_connection(now: Instant) -> Rtc {
-    RtcConfig::new().set_rtp_mode(true).clear_codecs().enable_opus(true, false).enable_vp8(true).build(now)
+    RtcConfig::new()
+        .set_rtp_mode(true)
+        .clear_codecs()
+        .enable_opus(true, false)
+        .enable_vp8(true)
+        .build(now)
 }

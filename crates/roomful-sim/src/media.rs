@@ -104,7 +104,12 @@ impl VideoEncoder {
     }
 
     /// The packets of the next frame, `interval` after the last one.
-    pub fn encode(&mut self, publisher: &str, track: &str, interval: Duration) -> Vec<EncodedPacket> {
+    pub fn encode(
+        &mut self,
+        publisher: &str,
+        track: &str,
+        interval: Duration,
+    ) -> Vec<EncodedPacket> {
         let keyframe = std::mem::take(&mut self.keyframe_wanted);
         self.frame += 1;
         self.picture_id = (self.picture_id + 1) & 0x7fff;

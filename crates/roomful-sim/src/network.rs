@@ -125,8 +125,7 @@ impl<T> Network<T> {
         conditions: Conditions,
         now: Instant,
     ) {
-        let link =
-            self.links.entry((client, direction)).or_insert_with(|| Link::new(conditions));
+        let link = self.links.entry((client, direction)).or_insert_with(|| Link::new(conditions));
         link.conditions = conditions;
         if conditions.up {
             for what in std::mem::take(&mut link.held) {
@@ -163,13 +162,7 @@ impl<T> Network<T> {
     }
 
     /// Sends over the reliable pipe: in order, late rather than never.
-    pub fn send_reliably(
-        &mut self,
-        client: ClientId,
-        direction: Direction,
-        what: T,
-        now: Instant,
-    ) {
+    pub fn send_reliably(&mut self, client: ClientId, direction: Direction, what: T, now: Instant) {
         let Some(link) = self.links.get_mut(&(client, direction)) else { return };
         if !link.conditions.up {
             link.held.push(what);

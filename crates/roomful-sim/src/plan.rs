@@ -154,9 +154,8 @@ impl Action {
             Self::Join { who, room, options } => {
                 let id = world.add_client(&who, &room, options);
                 names.insert(who, id);
-                let ready = |world: &World| {
-                    world.client(id).is_joined() && world.client(id).is_connected()
-                };
+                let ready =
+                    |world: &World| world.client(id).is_joined() && world.client(id).is_connected();
                 world.run_until(SETTLE, ready).ok_or("never connected")?;
             }
             Self::Publish { who, track } => {

@@ -85,7 +85,8 @@ enum Arrival {
 }
 
 /// Where the server receives media.
-const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 7882);
+const SERVER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 7882);
 
 /// How often the shell pings each WebSocket.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -358,7 +359,9 @@ impl World {
                 self.sfu.handle_datagram(datagram, self.now);
                 self.drain_sfu();
             }
-            Arrival::JoinAtServer { connection, request } => self.deliver_join(connection, *request),
+            Arrival::JoinAtServer { connection, request } => {
+                self.deliver_join(connection, *request)
+            }
             Arrival::FrameAtServer { connection, bytes } => self.deliver_frame(connection, &bytes),
             Arrival::ClosedAtServer { connection } => self.end_socket(connection),
             Arrival::PongAtServer { connection } => {

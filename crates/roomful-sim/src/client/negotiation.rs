@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{Direction, MediaKind, Mid, Simulcast, SimulcastLayer};
+use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
 
 use super::{Channel, Client, TrackKey};
 use crate::reception::{Label, Stream};
@@ -25,6 +25,11 @@ pub(super) struct Negotiation {
 
 /// Wishes within this time become one offer: `livekit-client`'s own value.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// What a browser keeps for retransmission (libwebrtc's packet history is of this order). Less loses repairs
+/// that a browser would make.
+const RTX_PACKETS: usize = 600;
+const RTX_AGE: Duration = Duration::from_secs(3);
 
 /// Encodings of a camera, lowest first, as `livekit-client` names them.
 const RIDS: [&str; 3] = ["q", "h", "f"];
@@ -125,8 +130,7 @@ impl Client {
                     let simulcast = track.plan.is_simulcast().then(simulcast);
                     let kind = track.plan.kind();
                     let stream = Some("camera".to_owned());
-                    let mid =
-                        changes.add_media(kind, Direction::SendOnly, stream, cid, simulcast);
+                    let mid = changes.add_media(kind, Direction::SendOnly, stream, cid, simulcast);
                     track.mid = Some(mid);
                 }
             }
@@ -175,6 +179,7 @@ impl Client {
         for track in self.tracks.values_mut() {
             track.negotiated |= track.mid.is_some();
         }
+        self.repair_like_a_browser();
         if std::mem::take(&mut self.negotiation.renegotiate) {
             self.offer(now);
         }
@@ -183,6 +188,20 @@ impl Client {
     /// The section a track is sent in.
     pub fn sending_section(&self, key: TrackKey) -> Option<String> {
         self.tracks.get(&key)?.mid.map(|mid| mid.to_string())
+    }
+
+    /// A browser answers every NACK it can; this stack would stop at a share of what it sends, which virtual
+    /// cameras with their small packets reach by chance.
+    fn repair_like_a_browser(&mut self) {
+        let sending = self.tracks.values().filter(|track| track.plan.kind() == MediaKind::Video);
+        let mids: Vec<Mid> = sending.filter_map(|track| track.mid).collect();
+        let rids = RIDS.into_iter().map(|rid| Some(rid.into())).chain([None]);
+        let streams = rids.flat_map(|rid: Option<Rid>| mids.iter().map(move |mid| (*mid, rid)));
+        for (mid, rid) in streams {
+            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, rid) {
+                stream.set_rtx_cache(RTX_PACKETS, RTX_AGE, None);
+            }
+        }
     }
 
     fn take_labels(&mut self, answer: &proto::SessionDescription) {

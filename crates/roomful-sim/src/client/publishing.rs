@@ -299,8 +299,7 @@ impl Client {
     }
 
     pub(super) fn handle_keyframe_request(&mut self, request: KeyframeRequest) {
-        let wanted =
-            |track: &&mut LocalTrack| track.mid == Some(request.mid) && !track.ended;
+        let wanted = |track: &&mut LocalTrack| track.mid == Some(request.mid) && !track.ended;
         if let Some(track) = self.tracks.values_mut().find(wanted)
             && let Encoders::Video(encoders) = &mut track.encoders
         {

@@ -83,7 +83,8 @@ impl Client {
             }
             Response::TrackUnpublished(gone) => self.signalling.unpublished.push(gone.track_sid),
             Response::MediaSectionsRequirement(needed) => {
-                self.negotiation.need_sections(needed.num_audios as usize, needed.num_videos as usize);
+                self.negotiation
+                    .need_sections(needed.num_audios as usize, needed.num_videos as usize);
                 self.negotiate(now);
             }
             Response::Leave(leave) => {

@@ -45,9 +45,7 @@ impl Churn {
         let browser = [Browser::Chromium, Browser::Firefox][self.world.draw(2)];
         let options = JoinOptions { browser, ..JoinOptions::default() };
         let id = self.world.add_client(&name, room, options);
-        let ready = |world: &World| {
-            world.client(id).is_joined() && world.client(id).is_connected()
-        };
+        let ready = |world: &World| world.client(id).is_joined() && world.client(id).is_connected();
         self.world.run_until(Duration::from_secs(5), ready).expect("connects");
         self.present.push(id);
         format!("{name} joins {room} from {browser:?}")
@@ -89,8 +87,7 @@ impl Churn {
             return "nothing to wish for".into();
         }
         let track = labels[self.world.draw(labels.len())].clone();
-        let size =
-            [None, Some((160, 90)), Some((640, 360)), Some((1280, 720))][self.world.draw(4)];
+        let size = [None, Some((160, 90)), Some((640, 360)), Some((1280, 720))][self.world.draw(4)];
         self.world.act(who, |client, _| client.set_wishes(&track, size));
         format!("{who:?} wishes {track} at {size:?}")
     }

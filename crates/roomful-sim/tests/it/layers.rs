@@ -7,9 +7,8 @@ use crate::calls::*;
 #[test]
 fn a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe() {
     let (mut world, ids) = call(20, &["ann", "bob"]);
-    let received = |world: &roomful_sim::World| {
-        [0, 1].map(|key| log(world, ids[1], ids[0], key).packets)
-    };
+    let received =
+        |world: &roomful_sim::World| [0, 1].map(|key| log(world, ids[1], ids[0], key).packets);
     for key in [0, 1] {
         world.act(ids[0], |client, _| client.set_muted(TrackKey(key), true));
     }

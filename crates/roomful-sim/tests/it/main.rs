@@ -1,5 +1,12 @@
 //! Whole calls in virtual time: every test name is a claim about what people in a room can rely on.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the functions that tests share fail as tests do"
+)]
+
 mod calls;
 mod churn;
 mod data;

@@ -12,8 +12,7 @@ fn two_meet_and_receive_exactly_each_others_media() {
     let (mut world, ids) = call(1, &["ann", "bob"]);
     assert_flows(&mut world, &ids);
     for (one, other) in [(ids[0], ids[1]), (ids[1], ids[0])] {
-        let mut published: Vec<_> =
-            [0, 1].map(|key| sid(&world, other, TrackKey(key))).to_vec();
+        let mut published: Vec<_> = [0, 1].map(|key| sid(&world, other, TrackKey(key))).to_vec();
         published.sort();
         assert_eq!(world.client(one).received_tracks(), published);
         assert_eq!(world.client(one).missing_packets(), 0);

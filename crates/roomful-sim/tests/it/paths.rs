@@ -1,28 +1,41 @@
 use std::time::Duration;
 
-use roomful_sim::{Bitrate, Conditions, Direction};
+use roomful_sim::{Bitrate, Conditions, Direction, TrackPlan, World};
 
 use crate::calls::*;
 
+/// As many packets a second as a real camera at a low bitrate: the stack under the core repairs no more than
+/// 15 % of what it sends, and few packets reach that share by chance.
+const BUSY: TrackPlan = TrackPlan::Camera { simulcast: true, fps: 60 };
+
 #[test]
 fn every_frame_is_repaired_at_five_percent_loss_each_way() {
-    let (mut world, ids) = call(50, &["ann", "bob"]);
+    let mut world = World::new(50).unwrap();
+    let ids = ["ann", "bob"].map(|name| {
+        let id = join(&mut world, name, "garden");
+        publish(&mut world, id, BUSY);
+        id
+    });
+    world.run(SECOND);
     let lossy = Conditions::latency(RTT / 2).with_loss(0.05);
     for id in &ids {
         world.set_conditions(*id, lossy, lossy);
     }
-    world.run(Duration::from_secs(20));
-    let lost = ids.iter().map(|id| world.link_counts(*id, Direction::Down).lost).sum::<u64>();
-    assert!(lost > 100, "the network did lose: {lost}");
-    let judged_until = world.now();
+    let since = world.now();
+    world.run(Duration::from_secs(10));
+    let until = world.now();
     world.run(2 * SECOND);
     for (to, from) in [(ids[0], ids[1]), (ids[1], ids[0])] {
+        let lost = world.link_counts(to, Direction::Down).lost;
+        assert!(lost > 50, "the network did lose: {lost}");
         let log = log(&world, to, from, 0);
-        let sent: Vec<_> = log.frames.iter().filter(|(_, frame)| frame.at < judged_until).collect();
-        let torn = sent.iter().filter(|(_, frame)| frame.have < frame.of).count();
-        let numbers: Vec<u64> = sent.iter().map(|((_, number), _)| *number).collect();
+        let within = |at| (since..until).contains(&at);
+        let frames: Vec<_> = log.frames.iter().filter(|(_, frame)| within(frame.at)).collect();
+        assert!(frames.len() > 500);
+        let torn = frames.iter().filter(|(_, frame)| frame.have < frame.of).count();
+        let numbers: Vec<u64> = frames.iter().map(|((_, number), _)| *number).collect();
         let absent = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<u64>();
-        assert_eq!((torn, absent), (0, 0), "torn and absent of {} frames", sent.len());
+        assert_eq!((torn, absent), (0, 0), "torn and absent of {} frames", frames.len());
     }
     world.check_invariants(SOON).unwrap();
 }
@@ -30,9 +43,8 @@ fn every_frame_is_repaired_at_five_percent_loss_each_way() {
 #[test]
 fn jitter_and_reordering_tear_nothing() {
     let (mut world, ids) = call(51, &["ann", "bob"]);
-    let rough = Conditions::latency(RTT / 2)
-        .with_jitter(Duration::from_millis(30))
-        .with_reordering(0.05);
+    let rough =
+        Conditions::latency(RTT / 2).with_jitter(Duration::from_millis(30)).with_reordering(0.05);
     for id in &ids {
         world.set_conditions(*id, rough, rough);
     }
@@ -63,11 +75,20 @@ fn an_ice_restart_interrupts_nothing() {
     assert_flows(&mut world, &ids);
 }
 
+/// The way down waits for the ICE stack, which follows the client to a new address only when it has heard
+/// nothing from the old one for 15 s.
 #[test]
-fn media_goes_on_after_the_router_gave_a_new_address() {
+fn after_a_silent_change_of_address_media_flows_up_within_three_seconds_and_down_within_sixteen() {
     let (mut world, ids) = call(53, &["ann", "bob", "cy"]);
+    let packets = |world: &World, to, from| log(world, to, from, 0).packets;
     world.rebind(ids[1]);
-    for s in 0..40 { let n = log(&world, ids[1], ids[0], 0).packets; let m = log(&world, ids[0], ids[1], 0).packets; println!("{s} down {n} up {m}"); world.run(SECOND); }
+    world.run(RTT);
+    let (up, down) = (packets(&world, ids[0], ids[1]), packets(&world, ids[1], ids[0]));
+    let limit = Duration::from_secs(60);
+    let up = world.run_until(limit, |world| packets(world, ids[0], ids[1]) > up + 10);
+    assert!(up.expect("up again") <= 3 * SECOND, "{up:?}");
+    let down = world.run_until(limit, |world| packets(world, ids[1], ids[0]) > down + 10);
+    assert!(down.expect("down again") <= 16 * SECOND, "{down:?}");
     assert_flows(&mut world, &ids);
     world.check_invariants(SOON).unwrap();
     assert!(world.client(ids[0]).departures().is_empty());
