@@ -16,13 +16,13 @@ for (const { signal, story } of [
   { signal: 'SIGSTOP', story: 'stopped' },
 ] as const) {
   test(`someone whose browser is ${story} is marked within 3 s and gone within 20 s`, async ({ person, room }) => {
-    const { browser, server: process_, group } = await launchApart();
+    const apart = await launchApart();
     try {
       const [ann, ben] = [await person('Ann'), await person('Ben')];
-      const lost = await person('Lou', { browser });
+      const lost = await person('Lou', { browser: apart.browser });
       await allJoin(room, [ann, ben, lost]);
       await allMeet([ann, ben, lost]);
-      process.kill(group, signal);
+      apart.signal(signal);
       const since = Date.now();
       for (const left of [ann, ben]) {
         // Gone at once is as good as marked.
@@ -40,26 +40,24 @@ for (const { signal, story } of [
       }
       await allMeet([ann, ben]);
     } finally {
-      process.kill(group, 'SIGKILL');
-      await process_.kill().catch(() => undefined);
+      await apart.end();
     }
   });
 }
 
 test('someone who comes back within the grace is not marked any more', async ({ person, room }) => {
-  const { browser, server: process_, group } = await launchApart();
+  const apart = await launchApart();
   try {
     const ann = await (await person('Ann')).join(room);
-    const away = await (await person('Lou', { browser })).join(room);
+    const away = await (await person('Lou', { browser: apart.browser })).join(room);
     await allMeet([ann, away]);
-    process.kill(group, 'SIGSTOP');
+    apart.signal('SIGSTOP');
     await expect(reconnecting(ann, away)).toBeVisible();
-    process.kill(group, 'SIGCONT');
+    apart.signal('SIGCONT');
     await expect(reconnecting(ann, away)).toBeHidden();
     await allMeet([ann, away]);
   } finally {
-    process.kill(group, 'SIGKILL');
-    await process_.kill().catch(() => undefined);
+    await apart.end();
   }
 });
 

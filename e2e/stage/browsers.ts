@@ -1,4 +1,4 @@
-import { type Browser, type BrowserServer, chromium, firefox } from '@playwright/test';
+import { type Browser, chromium, firefox } from '@playwright/test';
 
 export type Engine = 'chromium' | 'firefox';
 export const ENGINES: readonly Engine[] = ['chromium', 'firefox'];
@@ -39,14 +39,26 @@ export function launch(engine: Engine): Promise<Browser> {
   });
 }
 
-/** A Chromium of its own, with its process: to be killed and stopped, as a battery and a lid do it. */
-export async function launchApart(): Promise<{ browser: Browser; server: BrowserServer; group: number }> {
+/** A browser that can be killed, stopped and continued: all of its processes at once. */
+export interface ApartBrowser {
+  browser: Browser;
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void;
+  /** Ends it, in whatever state it is. */
+  end(): Promise<void>;
+}
+
+/** A Chromium of its own, with its processes: to be killed and stopped, as a battery and a lid do it. */
+export async function launchApart(): Promise<ApartBrowser> {
   const server = await chromium.launchServer(chromiumOptions());
   const pid = server.process().pid;
   if (pid === undefined) throw new Error('Chromium was started but has no process id');
   const browser = await chromium.connect(server.wsEndpoint());
   // Playwright starts browsers as leaders of their own process group: the negative id names every process of it.
-  return { browser, server, group: -pid };
+  return {
+    browser,
+    signal: (name) => void process.kill(-pid, name),
+    end: () => server.kill(),
+  };
 }
 
 function chromiumOptions() {
