@@ -11,6 +11,11 @@ export interface Stream {
   bytes: number;
   layer: string;
   height: number;
+  /** Frames decoded or encoded, and how many of them were keyframes. */
+  frames: number;
+  keyFrames: number;
+  /** Keyframes asked for: by this page of the sender, or of this page. */
+  keyFramesAsked: number;
 }
 
 /** Notes every peer connection made from now on. */
@@ -61,6 +66,9 @@ function streamsOf(report: RTCStatsReport): Stream[] {
         bytes: Number(inbound ? entry.bytesReceived : entry.bytesSent) || 0,
         layer: typeof entry.rid === 'string' ? entry.rid : '',
         height: Number(entry.frameHeight) || 0,
+        frames: Number(inbound ? entry.framesDecoded : entry.framesEncoded) || 0,
+        keyFrames: Number(inbound ? entry.keyFramesDecoded : entry.keyFramesEncoded) || 0,
+        keyFramesAsked: (Number(entry.pliCount) || 0) + (Number(entry.firCount) || 0),
       };
     });
 }

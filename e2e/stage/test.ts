@@ -106,6 +106,8 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
       for (const { page, painter } of people) {
         const picture = await page.screenshot({ timeout: 3000 }).catch(() => null);
         if (picture) keep(testInfo, `page-${painter}.png`, picture);
+        const streams = await page.evaluate(() => window.roomfulProbe.streams()).catch(() => []);
+        keep(testInfo, `page-${painter}-streams.json`, JSON.stringify(streams, null, 2));
       }
     }
     for (const each of close) await each();
