@@ -212,3 +212,98 @@ fn check_pair(earlier: &Seen, later: &Seen, adjacent: bool) -> Result<(), String
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::media::{EncodedPacket, VideoEncoder};
+
+    /// Two frames of one camera, a keyframe and another.
+    fn camera(layer: u8) -> Vec<EncodedPacket> {
+        let mut encoder = VideoEncoder::new(layer, 7);
+        let interval = Duration::from_millis(33);
+        let mut packets = encoder.encode("PA_a", "TR_b", interval);
+        packets.extend(encoder.encode("PA_a", "TR_b", interval));
+        packets
+    }
+
+    fn stream(track: &str) -> Stream {
+        let label = Label { publisher: "PA_a".into(), track: track.into() };
+        let mut stream = Stream::default();
+        stream.set_label(Some(label)).unwrap();
+        stream
+    }
+
+    fn receive(
+        stream: &mut Stream,
+        packet: &EncodedPacket,
+        seq: u64,
+    ) -> Result<Option<Mark>, String> {
+        stream.handle_packet(&ReceivedPacket {
+            seq,
+            timestamp: u64::from(packet.timestamp),
+            payload: &packet.payload,
+            video: true,
+            at: crate::world::start_of_time(),
+        })
+    }
+
+    #[test]
+    fn an_unbroken_stream_is_accepted_in_any_order() {
+        let packets = camera(2);
+        for reversed in [false, true] {
+            let mut order: Vec<&EncodedPacket> = packets.iter().collect();
+            if reversed {
+                order.reverse();
+            }
+            let mut stream = stream("TR_b");
+            for packet in order {
+                assert!(receive(&mut stream, packet, packet.seq).unwrap().is_some());
+            }
+            assert_eq!(stream.missing(), 0);
+        }
+    }
+
+    #[test]
+    fn media_under_another_label_is_noticed() {
+        let packets = camera(0);
+        let error = receive(&mut stream("TR_c"), &packets[0], 1).unwrap_err();
+        assert!(error.contains("TR_c"), "{error}");
+    }
+
+    #[test]
+    fn a_stream_that_hides_a_loss_is_noticed() {
+        let packets = camera(2);
+        let mut stream = stream("TR_b");
+        receive(&mut stream, &packets[0], 1).unwrap();
+        receive(&mut stream, &packets[2], 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_loss_that_shows_is_counted() {
+        let packets = camera(2);
+        let mut stream = stream("TR_b");
+        receive(&mut stream, &packets[0], 1).unwrap();
+        receive(&mut stream, &packets[2], 3).unwrap();
+        assert_eq!(stream.missing(), 1);
+    }
+
+    #[test]
+    fn a_switch_in_the_middle_of_a_frame_of_another_layer_is_noticed() {
+        let (low, high) = (camera(0), camera(2));
+        let mut stream = stream("TR_b");
+        receive(&mut stream, &low[0], 1).unwrap();
+        receive(&mut stream, &high[1], 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_label_that_changes_without_being_inactive_is_noticed() {
+        let mut stream = stream("TR_b");
+        let other = Label { publisher: "PA_a".into(), track: "TR_c".into() };
+        stream.set_label(Some(other.clone())).unwrap_err();
+        stream.set_label(None).unwrap();
+        stream.set_label(Some(other)).unwrap();
+    }
+}

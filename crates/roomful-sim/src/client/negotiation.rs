@@ -73,13 +73,10 @@ impl Client {
         }
     }
 
-    /// Offers now, or as soon as the last offer is answered.
+    /// Offers now, or as soon as the last offer is answered, or the first one can be made.
     pub(super) fn offer(&mut self, now: Instant) {
         self.negotiation.due = None;
-        if !self.signalling.is_connected() {
-            return;
-        }
-        if self.negotiation.pending.is_some() {
+        if self.negotiation.pending.is_some() || !self.signalling.is_connected() {
             self.negotiation.renegotiate = true;
         } else if let Some(offer) = self.make_offer(now) {
             self.request(Request::Offer(offer));

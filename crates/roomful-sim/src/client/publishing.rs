@@ -215,7 +215,6 @@ impl LocalTrack {
     fn extensions(&self) -> ExtensionValues {
         match self.encoders {
             Encoders::Audio(_, level) => {
-                let level = if self.muted { 127 } else { level };
                 let audio_level = Some(-i8::try_from(level).unwrap_or(i8::MAX));
                 ExtensionValues {
                     audio_level,

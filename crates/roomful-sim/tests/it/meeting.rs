@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use roomful_sfu::SfuEvent;
-use roomful_sfu::ids::RoomName;
+use roomful_sfu::ids::{Identity, RoomName};
+use roomful_sfu::token::Grant;
 use roomful_sim::client::TrackKey;
-use roomful_sim::{Browser, JoinOptions, Plan, TrackPlan, World};
+use roomful_sim::{Browser, Conditions, JoinOptions, Plan, TrackPlan, World};
 
 use crate::calls::*;
 
@@ -148,4 +149,54 @@ fn the_core_is_idle_while_nobody_sends() {
     join(&mut world, "bob", "garden");
     world.run(Duration::from_secs(600));
     world.check_invariants(SOON).unwrap();
+}
+
+#[test]
+fn who_is_hidden_receives_everything_and_is_in_no_roster() {
+    let (mut world, ids) = call(9, &["ann", "bob"]);
+    let mut grant = Grant::new(Identity::new("eve"), "Eve", RoomName::new("garden"));
+    grant.hidden = true;
+    let wire = Conditions::latency(RTT / 2);
+    let eve = world.add_client_with(grant, JoinOptions::default(), wire);
+    connected(&mut world, eve);
+    world.run(SECOND);
+    for id in &ids {
+        assert!(!world.client(*id).roster().contains_key("eve"));
+        assert!(log(&world, eve, *id, 0).whole_frames().count() > 5);
+    }
+    world.act(eve, |client, _| client.leave());
+    world.check_invariants(SOON).unwrap();
+    assert!(ids.iter().all(|id| world.client(*id).departures().is_empty()));
+}
+
+#[test]
+fn who_may_not_publish_is_refused_and_hears_the_others() {
+    let (mut world, ids) = call(10, &["ann", "bob"]);
+    let mut grant = Grant::new(Identity::new("guest"), "Guest", RoomName::new("garden"));
+    grant.can_publish = false;
+    let wire = Conditions::latency(RTT / 2);
+    let guest = world.add_client_with(grant, JoinOptions::default(), wire);
+    connected(&mut world, guest);
+    world.act(guest, |client, now| client.publish(TrackPlan::CAMERA, now));
+    world.run(SECOND);
+    assert_eq!(world.client(guest).refusals().len(), 1);
+    world.check_invariants(SOON).unwrap();
+    assert!(log(&world, guest, ids[0], 0).whole_frames().count() > 5);
+    assert_flows(&mut world, &ids);
+}
+
+#[test]
+fn ten_who_join_at_the_same_instant_are_all_in() {
+    let mut world = World::new(11).unwrap();
+    let ids: Vec<_> = (0..10)
+        .map(|number| world.add_client(&format!("p{number}"), "garden", JoinOptions::default()))
+        .collect();
+    for id in &ids {
+        world.act(*id, |client, now| client.publish(TrackPlan::CAMERA, now));
+        world.act(*id, |client, now| client.publish(TrackPlan::VOICE, now));
+    }
+    world.run(SECOND);
+    world.check_invariants(2 * SOON).unwrap();
+    world.run(SECOND);
+    assert_flows(&mut world, &ids);
 }

@@ -1,0 +1,214 @@
+//! Where things on the network end: datagrams, frames and closings reach the core or a client, and what the
+//! core asks for sets out.
+
+use std::net::SocketAddr;
+
+use livekit_protocol as proto;
+use prost::Message as _;
+use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
+use roomful_sfu::frame::{self, EncodedFrame, Encoding, Frame, FrameError};
+use roomful_sfu::ids::ConnectionId;
+use roomful_sfu::join::JoinAttempt;
+use roomful_sfu::{Datagram, Output};
+
+use super::{Arrival, ClientId, MAX_OUTPUTS, SERVER, World};
+use crate::network::Direction;
+
+impl World {
+    pub(super) fn ping_everyone(&mut self) {
+        let open: Vec<(ConnectionId, ClientId)> = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| socket.open)
+            .map(|(connection, socket)| (*connection, socket.client))
+            .collect();
+        for (connection, client) in open {
+            let ping = Arrival::PingAtClient { connection };
+            self.network.send_reliably(client, Direction::Down, ping, self.now);
+        }
+    }
+
+    pub(super) fn deliver(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::DatagramAtServer { source, payload } => {
+                let payload = &payload;
+                let datagram = Datagram { source, destination: SERVER, payload };
+                self.sfu.handle_datagram(datagram, self.now);
+                self.drain_sfu();
+            }
+            Arrival::JoinAtServer { connection, request } => {
+                self.deliver_join(connection, *request)
+            }
+            Arrival::FrameAtServer { connection, bytes } => self.deliver_frame(connection, &bytes),
+            Arrival::ClosedAtServer { connection } => self.end_socket(connection),
+            Arrival::PongAtServer { connection } => {
+                if self.is_open(connection) {
+                    self.sfu.handle_alive(connection, self.now);
+                    self.drain_sfu();
+                }
+            }
+            Arrival::DatagramAtClient { to, address, payload } => {
+                let seat = &self.seats[to.0];
+                if seat.is_running() && seat.public == address {
+                    self.act(to, |client, now| client.handle_datagram(SERVER, &payload, now));
+                }
+            }
+            Arrival::PingAtClient { connection } => {
+                if let Some(client) = self.holder_of(connection) {
+                    let pong = Arrival::PongAtServer { connection };
+                    self.network.send_reliably(client, Direction::Up, pong, self.now);
+                }
+            }
+            Arrival::FrameAtClient { connection, bytes } => {
+                let Some(client) = self.holder_of(connection) else { return };
+                match proto::SignalResponse::decode(&bytes[..]) {
+                    Ok(response) => {
+                        self.act(client, |client, now| client.handle_response(response, now));
+                    }
+                    Err(error) => self.violations.push(format!("no response: {error}")),
+                }
+            }
+            Arrival::ClosedAtClient { connection } => {
+                if let Some(client) = self.holder_of(connection) {
+                    self.seats[client.0].connection = None;
+                    self.act(client, |client, _| client.handle_closed());
+                }
+            }
+        }
+    }
+
+    fn deliver_join(&mut self, connection: ConnectionId, request: proto::JoinRequest) {
+        let Some(socket) = self.sockets.get(&connection) else { return };
+        let grant = self.seats[socket.client.0].grant.clone();
+        match JoinAttempt::new(grant, request, false) {
+            Ok(attempt) => {
+                self.sfu.handle_join(connection, attempt, self.now);
+                self.drain_sfu();
+            }
+            Err(error) => self.violations.push(format!("a join request is refused: {error}")),
+        }
+    }
+
+    /// As the shell does it: every frame shows its sender alive, and one that is no message ends the
+    /// connection.
+    fn deliver_frame(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        if !self.is_open(connection) {
+            return;
+        }
+        let message = match frame::decode(Frame::Binary(bytes)) {
+            Ok(message) => message,
+            Err(FrameError::UnknownKind) => proto::SignalRequest { message: None },
+            Err(_) => return self.refuse_socket(connection),
+        };
+        if matches!(message.message, Some(Request::Leave(_))) {
+            self.mark_gone(connection);
+        }
+        self.sfu.handle_alive(connection, self.now);
+        self.drain_sfu();
+        self.sfu.handle_message(connection, message, self.now);
+        self.drain_sfu();
+    }
+
+    pub(super) fn end_socket(&mut self, connection: ConnectionId) {
+        if self.sockets.remove(&connection).is_some_and(|socket| socket.open) {
+            self.sfu.handle_disconnect(connection, self.now);
+            self.drain_sfu();
+        }
+    }
+
+    /// The server closes a connection whose other end talks nonsense.
+    fn refuse_socket(&mut self, connection: ConnectionId) {
+        self.close_socket(connection);
+        if let Some(socket) = self.sockets.get_mut(&connection) {
+            socket.open = false;
+        }
+        self.sfu.handle_disconnect(connection, self.now);
+        self.drain_sfu();
+    }
+
+    fn close_socket(&mut self, connection: ConnectionId) {
+        if let Some(socket) = self.sockets.get(&connection) {
+            let closed = Arrival::ClosedAtClient { connection };
+            self.network.send_reliably(socket.client, Direction::Down, closed, self.now);
+        }
+    }
+
+    pub(super) fn drain_sfu(&mut self) {
+        let mut outputs = 0;
+        loop {
+            match self.sfu.poll_output() {
+                Output::Transmit(transmit) => self.route(transmit.destination, transmit.payload),
+                Output::Message { connection, message } => self.send_response(connection, &message),
+                Output::Close { connection } => {
+                    self.close_socket(connection);
+                    if let Some(socket) = self.sockets.get_mut(&connection) {
+                        socket.open = false;
+                    }
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Timeout(at) => {
+                    self.sfu_timeout = at;
+                    break;
+                }
+            }
+            outputs += 1;
+        }
+        if outputs > MAX_OUTPUTS {
+            self.violations.push(format!("{outputs} outputs of one call"));
+        }
+    }
+
+    fn send_response(&mut self, connection: ConnectionId, message: &proto::SignalResponse) {
+        let Some(socket) = self.sockets.get(&connection) else { return };
+        let (client, open) = (socket.client, socket.open);
+        if !open {
+            self.violations.push("a message for a connection that was closed".into());
+            return;
+        }
+        if matches!(message.message, Some(Response::Leave(_))) {
+            self.mark_gone(connection);
+        }
+        match frame::encode(message, Encoding::Protobuf) {
+            Ok(EncodedFrame::Binary(bytes)) => {
+                let frame = Arrival::FrameAtClient { connection, bytes };
+                self.network.send_reliably(client, Direction::Down, frame, self.now);
+            }
+            Ok(EncodedFrame::Text(_)) | Err(_) => {
+                self.violations.push("a response that is no protobuf".into());
+            }
+        }
+    }
+
+    fn route(&mut self, destination: SocketAddr, payload: Vec<u8>) {
+        let Some(id) = self.routes.get(&destination).copied() else { return };
+        if self.seats[id.0].gone.is_some_and(|gone| gone < self.now) {
+            let since = self.now - self.seats[id.0].gone.unwrap_or(self.now);
+            self.violations.push(format!("a datagram for {id:?}, gone for {since:?}"));
+            return;
+        }
+        let bytes = payload.len();
+        let arrival = Arrival::DatagramAtClient { to: id, address: destination, payload };
+        self.network.send(id, Direction::Down, bytes, arrival, self.now);
+    }
+
+    fn mark_gone(&mut self, connection: ConnectionId) {
+        let Some(socket) = self.sockets.get(&connection) else { return };
+        let seat = &mut self.seats[socket.client.0];
+        let current = seat.connection.is_none() || seat.connection == Some(connection);
+        if current {
+            seat.gone = Some(self.now);
+        }
+    }
+
+    fn is_open(&self, connection: ConnectionId) -> bool {
+        self.sockets.get(&connection).is_some_and(|socket| socket.open)
+    }
+
+    /// The running client that holds the other end of a connection.
+    fn holder_of(&self, connection: ConnectionId) -> Option<ClientId> {
+        let client = self.sockets.get(&connection)?.client;
+        let seat = &self.seats[client.0];
+        (seat.is_running() && seat.connection == Some(connection)).then_some(client)
+    }
+}
