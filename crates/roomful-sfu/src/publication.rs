@@ -17,6 +17,8 @@ pub(crate) struct Publication {
     pub(crate) sid: TrackSid,
     /// The id its participant gave the track, by which the offer names it too.
     pub(crate) cid: String,
+    /// Which of its participant's publications it is, counted from the first.
+    pub(crate) order: u64,
     /// As told to the room.
     pub(crate) info: proto::TrackInfo,
     /// Where its media arrives, once an offer carried it.
@@ -30,10 +32,11 @@ pub(crate) struct Publication {
 
 impl Publication {
     /// A publication as requested, not yet carried by any offer.
-    pub(crate) fn new(sid: TrackSid, request: &proto::AddTrackRequest) -> Self {
+    pub(crate) fn new(sid: TrackSid, order: u64, request: &proto::AddTrackRequest) -> Self {
         Self {
             info: track_info(&sid, request),
             sid,
+            order,
             cid: request.cid.clone(),
             section: None,
             subscribers: BTreeSet::new(),
@@ -191,7 +194,7 @@ mod tests {
             height: 720,
             ..Default::default()
         };
-        let mut publication = Publication::new(TrackSid::new("TR_a"), &request);
+        let mut publication = Publication::new(TrackSid::new("TR_a"), 0, &request);
         publication.bind(Section::from_index(0), "0", layers);
         publication
     }

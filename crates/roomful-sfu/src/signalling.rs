@@ -149,6 +149,8 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::UpdateLayers(_) => Command::Nothing,
         Incoming::Trickle(_) | Incoming::SyncState(_) => Command::Nothing,
         Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
+        // What clients say first of all: everyone may subscribe to everything.
+        Incoming::SubscriptionPermission(wish) if wish.all_participants => Command::Nothing,
         Incoming::SubscriptionPermission(_) => return Err(unsupported("subscription permissions")),
         Incoming::Simulate(_) => return Err(unsupported("simulated scenarios")),
         Incoming::PublishDataTrackRequest(_)

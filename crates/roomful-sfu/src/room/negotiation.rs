@@ -150,20 +150,24 @@ impl Participant {
         self.subscriptions.values().filter(waits).count()
     }
 
+    /// Binds the announced track that `offer` carries. Browsers may rename a track when it enters a peer
+    /// connection (Firefox does), so where no announced track has that name, it is the one of its kind that
+    /// has waited longest.
     fn bind_publication(&mut self, offer: &OfferedSection) -> bool {
-        let Some(cid) = &offer.track else { return false };
         let kind = match offer.kind {
             SectionKind::Audio => MediaKind::Audio,
             SectionKind::Video => MediaKind::Video,
             SectionKind::Data => return false,
         };
-        let Some(publication) = self
-            .publications
-            .values_mut()
-            .find(|one| one.section.is_none() && one.kind() == kind && one.is_called(cid))
-        else {
+        if self.publications.values().any(|one| one.section == Some(offer.section)) {
             return false;
-        };
+        }
+        let track = offer.track.as_deref().unwrap_or_default();
+        let waiting = self.publications.values_mut();
+        let announced = waiting
+            .filter(|one| one.section.is_none() && one.kind() == kind)
+            .min_by_key(|one| (!one.is_called(track), one.order));
+        let Some(publication) = announced else { return false };
         publication.bind(offer.section, &offer.mid, offer.rids.len());
         true
     }

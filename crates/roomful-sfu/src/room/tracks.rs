@@ -36,7 +36,8 @@ impl Room {
             return Err(refusal.of(Request::AddTrack(request.clone())));
         }
         let sid = TrackSid::new(crate::sids::make(track_prefix(request), &mut self.rng));
-        let publication = Publication::new(sid.clone(), request);
+        let order = participant.publications.values().map(|one| one.order + 1).max().unwrap_or(0);
+        let publication = Publication::new(sid.clone(), order, request);
         let track = Box::new(publication.info.clone());
         let change = Change::TrackPublished { cid: request.cid.clone(), track };
         participant.publications.insert(sid, publication);

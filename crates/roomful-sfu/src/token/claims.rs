@@ -111,7 +111,11 @@ impl Claims {
             // the token says so.
             can_publish_data: video.can_publish_data.unwrap_or(can_publish),
             can_update_own_metadata: video.can_update_own_metadata.unwrap_or(false),
-            can_publish_sources: video.can_publish_sources.iter().map(|name| source(name)).collect(),
+            can_publish_sources: video
+                .can_publish_sources
+                .iter()
+                .map(|name| source(name))
+                .collect(),
             hidden: video.hidden,
         })
     }
