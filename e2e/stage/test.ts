@@ -104,16 +104,22 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
     if (testInfo.status !== testInfo.expectedStatus) {
       keep(testInfo, 'server.log', server.log.slice(logged));
       for (const { page, painter } of people) {
-        const picture = await page.screenshot({ timeout: 3000 }).catch(() => null);
+        const picture = await soon(page.screenshot());
         if (picture) keep(testInfo, `page-${painter}.png`, picture);
-        const streams = await page.evaluate(() => window.roomfulProbe.streams()).catch(() => []);
-        keep(testInfo, `page-${painter}-streams.json`, JSON.stringify(streams, null, 2));
+        const streams = await soon(page.evaluate(() => window.roomfulProbe.streams()));
+        if (streams) keep(testInfo, `page-${painter}-streams.json`, JSON.stringify(streams, null, 2));
       }
     }
     for (const each of close) await each();
     expect(unhandled, 'errors the pages did not handle').toEqual([]);
   },
 });
+
+/** What a page answers within three seconds; null for one that cannot: it may be stopped, closed or elsewhere. */
+function soon<Answer>(answer: Promise<Answer>): Promise<Answer | null> {
+  const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), 3000));
+  return Promise.race([answer.catch(() => null), late]);
+}
 
 /** Puts what explains a failure beside the test's other results. */
 function keep(testInfo: TestInfo, name: string, content: string | Buffer): void {
