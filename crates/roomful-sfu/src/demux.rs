@@ -9,6 +9,7 @@ use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 
 use crate::ids::ParticipantId;
+use crate::stun::binding_request_attributes;
 
 /// Addresses and ICE user names of all transports of one worker.
 #[derive(Debug, Default)]
@@ -79,25 +80,11 @@ impl Demux {
     }
 }
 
-/// The receiver's half of the USERNAME of a STUN binding request (RFC 8489 §5, §14.3), if it is one.
+/// The receiver's half of the USERNAME of a STUN binding request (RFC 8489 §14.3), if it is one.
 fn binding_request_ufrag(payload: &[u8]) -> Option<&str> {
-    const HEADER: usize = 20;
-    const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
-    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     const USERNAME: u16 = 0x0006;
-    if payload.get(..2)? != BINDING_REQUEST || payload.get(4..8)? != MAGIC_COOKIE {
-        return None;
-    }
-    let mut attributes = payload.get(HEADER..)?;
-    loop {
-        let kind = u16::from_be_bytes(attributes.get(..2)?.try_into().ok()?);
-        let length = usize::from(u16::from_be_bytes(attributes.get(2..4)?.try_into().ok()?));
-        if kind == USERNAME {
-            let name = std::str::from_utf8(attributes.get(4..4 + length)?).ok()?;
-            return name.split_once(':').map(|(receiver, _)| receiver);
-        }
-        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
-    }
+    let (_, name) = binding_request_attributes(payload)?.find(|(kind, _)| *kind == USERNAME)?;
+    std::str::from_utf8(name).ok()?.split_once(':').map(|(receiver, _)| receiver)
 }
 
 /// FNV-1a (Fowler, Noll, Vo): quick on the few bytes of an address. Colliding addresses can be had only by

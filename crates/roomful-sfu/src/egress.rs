@@ -126,12 +126,6 @@ impl Egress {
         self.selector.set_wanted(wanted);
     }
 
-    /// The outgoing stream now carries another publication of the same kind (a reused m-line). Its
-    /// counters run on; the wish of [`Egress::set_wanted`] stays.
-    pub fn rebind(&mut self) {
-        self.selector.forget_publication();
-    }
-
     /// The encoding starts over with unrelated counters: a new SSRC, a restarted publisher.
     pub fn handle_stream_reset(&mut self, layer: Layer) {
         self.selector.forget_layer(layer);

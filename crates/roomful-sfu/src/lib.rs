@@ -16,6 +16,7 @@ mod sfu;
 mod sids;
 mod signalling;
 pub mod speakers;
+mod stun;
 mod subscription;
 #[cfg(test)]
 mod testing;

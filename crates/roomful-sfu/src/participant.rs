@@ -83,6 +83,12 @@ impl Participant {
         self.publications.values_mut().find(|track| track.section == Some(section))
     }
 
+    /// The subscription that `section` carried is over.
+    pub(crate) fn release(&mut self, section: Section, first_seq: u16) {
+        self.receiving.release(section, first_seq);
+        self.transport.renew_stream(section);
+    }
+
     /// Sends or holds a reliable message. `false`: it cannot keep up.
     #[must_use]
     pub(crate) fn send_reliable(&mut self, message: &[u8]) -> bool {

@@ -20,8 +20,9 @@ pub(crate) struct Subscription {
     pub(crate) section: Option<Section>,
 }
 
-/// The receiving sections of one participant's offer: each carries one subscription after another, and keeps
-/// its [`Egress`] because its SSRC, and so its counters, run on.
+/// The receiving sections of one participant's offer: each carries one subscription after another, with a
+/// fresh [`Egress`] and a fresh SSRC for each. Chromium decodes a second track under the first one's SSRC, and
+/// shows nothing of it.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivingSections {
     sections: BTreeMap<Section, ReceivingSection>,
@@ -82,15 +83,14 @@ impl ReceivingSections {
             .iter_mut()
             .find(|(_, section)| section.kind == kind && section.state == State::Spare)?;
         spare.state = State::Carrying(track.clone());
-        spare.egress.rebind();
         Some(*section)
     }
 
-    /// The subscription that `section` carried is over.
-    pub(crate) fn release(&mut self, section: Section) {
+    /// The subscription that `section` carried is over; the next one starts at `first_seq`.
+    pub(crate) fn release(&mut self, section: Section, first_seq: u16) {
         if let Some(released) = self.sections.get_mut(&section) {
             released.state = State::Ended;
-            released.egress.set_wanted(None);
+            released.egress = Egress::new(released.kind, first_seq);
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn a_section_is_shown_inactive_once_before_it_carries_another_track() {
         let mut sections = sections();
         let first = sections.assign(&TrackSid::new("TR_a"), MediaKind::Video).unwrap();
-        sections.release(first);
+        sections.release(first, 0);
         assert!(sections.any_ended());
         assert_ne!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
         sections.handle_answered();

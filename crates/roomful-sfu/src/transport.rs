@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod offer;
+mod path;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::sfu::MediaAddress;
 use crate::speakers::AudioLevel;
 use answer::{StreamLabel, label_sections};
 use offer::{OfferedSection, read_sections};
+use path::Path;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
 pub(crate) struct TransportFactory {
@@ -44,6 +46,7 @@ pub(crate) struct Transport {
     encodings: BTreeMap<u32, (Section, Layer)>,
     channels: BTreeMap<Channel, ChannelId>,
     unlabelled_answer: String,
+    path: Path,
     outputs: VecDeque<TransportOutput>,
     timeout: Instant,
 }
@@ -146,6 +149,10 @@ const DATA_BUFFER: usize = 256 * 1024;
 /// long paths, larger costs memory for every subscription.
 const VIDEO_RTX_PACKETS: usize = 256;
 
+/// Older packets come too late for any jitter buffer; younger ones are still worth repairing on a path of
+/// half a second.
+const RTX_AGE: std::time::Duration = std::time::Duration::from_secs(3);
+
 impl TransportFactory {
     /// `None` if the crypto library cannot make a certificate.
     pub(crate) fn new() -> Option<Self> {
@@ -186,6 +193,7 @@ impl TransportFactory {
             encodings: BTreeMap::new(),
             channels: BTreeMap::new(),
             unlabelled_answer: String::new(),
+            path: Path::default(),
             outputs: VecDeque::new(),
             timeout: now,
         };
@@ -210,6 +218,7 @@ impl Transport {
         self.drain();
         let answer = accepted.map_err(|error| OfferError::Unacceptable(error.to_string()))?;
         self.unlabelled_answer = answer.to_sdp_string();
+        let known = self.sections.len();
         self.sections = offered
             .iter()
             .map(|section| SectionState {
@@ -219,7 +228,20 @@ impl Transport {
             })
             .collect();
         self.encodings.clear();
+        self.keep_packets_for_repair(known);
         Ok(offered)
+    }
+
+    /// Sets what is kept for retransmission in sections from `first` on. Without a cap on the share of
+    /// retransmissions: a subscriber that loses much asks for much, and without it sees nothing.
+    fn keep_packets_for_repair(&mut self, first: usize) {
+        let mut direct = self.rtc.direct_api();
+        for state in self.sections.iter().skip(first).filter(|state| state.offered.receives) {
+            if let Some(stream) = direct.stream_tx_by_mid(state.mid, None) {
+                stream.set_rtx_cache(VIDEO_RTX_PACKETS, RTX_AGE, None);
+            }
+        }
+        self.drain();
     }
 
     /// The answer to the last offer, with each receiving section labelled, or inactive without a label.
@@ -251,6 +273,7 @@ impl Transport {
             tracing::trace!("a datagram of no known protocol is dropped");
             return;
         };
+        self.path.handle_datagram(source, payload);
         let receive = Receive { proto: Protocol::Udp, source, destination, contents };
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             tracing::debug!(%error, "a datagram is refused");
@@ -290,6 +313,16 @@ impl Transport {
         let Some(stream) = direct.stream_tx_by_mid(mid, None) else { return };
         stream.write_rtp(write);
         self.handle_timeout(now);
+    }
+
+    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own.
+    pub(crate) fn renew_stream(&mut self, section: Section) {
+        let Some(mid) = self.sections.get(section.index()).map(|state| state.mid) else { return };
+        let mut direct = self.rtc.direct_api();
+        let (ssrc, rtx_ssrc) = (direct.new_ssrc(), direct.new_ssrc());
+        let repaired = direct.stream_tx_by_mid(mid, None).is_some_and(|one| one.rtx().is_some());
+        direct.reset_stream_tx(mid, None, ssrc, repaired.then_some(rtx_ssrc));
+        self.drain();
     }
 
     /// Asks the participant for a decodable start of one of its encodings (PLI, RFC 4585 §6.3.1).
@@ -338,11 +371,11 @@ impl Transport {
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
-                    self.outputs.push_back(TransportOutput::Transmit {
-                        source: transmit.source,
-                        destination: transmit.destination,
-                        payload: transmit.contents.into(),
-                    })
+                    let payload: Vec<u8> = transmit.contents.into();
+                    let (source, destination) =
+                        self.path.direct(transmit.source, transmit.destination, &payload);
+                    let transmit = TransportOutput::Transmit { source, destination, payload };
+                    self.outputs.push_back(transmit);
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(event) = self.translate(event) {

@@ -112,10 +112,6 @@ impl Selector {
         self.layers[layer.index()] = LayerState::default();
     }
 
-    pub(super) fn forget_publication(&mut self) {
-        *self = Self { wanted: self.wanted, ..Self::default() };
-    }
-
     pub(super) fn handle_keyframe_request(&mut self) {
         // Without a current layer a keyframe is being asked for already.
         self.refresh = self.current.is_some();

@@ -90,6 +90,7 @@ impl Room {
         let mut everyone = self.missed_departures();
         everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));
+        self.repeat_published(id);
         self.assess_presence(id, now);
         self.refresh_sections(id, now);
         self.settle(now);
@@ -237,6 +238,22 @@ impl Room {
         let back =
             |identity: &str| self.participants.values().any(|one| one.profile.identity == identity);
         self.departures.recent().filter(|info| !back(&info.identity)).cloned().collect()
+    }
+
+    /// Names the tracks of `id` that no offer has carried yet: the first time may have been lost with the
+    /// connection.
+    fn repeat_published(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let waiting = participant.publications.values().filter(|one| one.section.is_none());
+        let published: Vec<_> = waiting
+            .map(|one| Change::TrackPublished {
+                cid: one.cid.clone(),
+                track: Box::new(one.info.clone()),
+            })
+            .collect();
+        for change in published {
+            self.tell(id, change);
+        }
     }
 
     fn count_participants(&mut self) {

@@ -77,9 +77,10 @@ impl Room {
             let Some(participant) = self.participants.get_mut(subscriber) else { continue };
             let ended = participant.subscriptions.remove(&publication.sid);
             if let Some(section) = ended.and_then(|subscription| subscription.section) {
-                participant.receiving.release(section);
+                participant.release(section, self.rng.u16(..));
                 self.timers.set(Timer::Egress(*subscriber, section), None);
             }
+            self.touched.push(*subscriber);
             self.refresh_sections(*subscriber, now);
         }
     }
@@ -204,7 +205,8 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let Some(subscription) = participant.subscriptions.remove(track) else { return };
         if let Some(section) = subscription.section {
-            participant.receiving.release(section);
+            participant.release(section, self.rng.u16(..));
+            self.touched.push(id);
             self.timers.set(Timer::Egress(id, section), None);
         }
         if let Some(publisher) = self.participants.get_mut(&subscription.publisher)
@@ -306,7 +308,8 @@ impl Participant {
                 format!("{MAX_PUBLICATIONS} tracks are published already: unpublish one first"),
             ));
         }
-        if !matches!(request.r#type(), TrackType::Audio | TrackType::Video) {
+        let kind = TrackType::try_from(request.r#type);
+        if !matches!(kind, Ok(TrackType::Audio | TrackType::Video)) {
             return Err(Refusal::new(Reason::UnsupportedType, "tracks are audio or video"));
         }
         if request.cid.is_empty() || self.publications.values().any(|one| one.cid == request.cid) {
