@@ -1,8 +1,7 @@
 //! Which participant a datagram is for.
 //!
-//! A datagram from an address that was answered before goes to whoever was answered there. From any other
-//! address only a STUN binding request can lead anywhere: its USERNAME names the transport (RFC 8445
-//! §7.3), and the transport itself checks the password. Everything else is dropped here.
+//! A STUN binding request names its transport (USERNAME, RFC 8445 §7.3), and the transport itself checks the
+//! password. Anything else is for whoever was answered at its address before, or for nobody.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
@@ -31,10 +30,11 @@ const MAX_UFRAGS: usize = 4;
 impl Demux {
     /// The participant a datagram is for.
     pub(crate) fn route(&self, source: SocketAddr, payload: &[u8]) -> Option<ParticipantId> {
-        self.by_address
-            .get(&source)
-            .or_else(|| self.by_ufrag.get(binding_request_ufrag(payload)?))
-            .copied()
+        match binding_request_ufrag(payload) {
+            Some(ufrag) => self.by_ufrag.get(ufrag),
+            None => self.by_address.get(&source),
+        }
+        .copied()
     }
 
     /// The transport of `participant` answers at this ICE user name.
@@ -146,6 +146,15 @@ mod tests {
         assert_eq!(demux.route(address(1), &[0x80; 100]), None);
         demux.learn_address(ANN, address(1));
         assert_eq!(demux.route(address(1), &[0x80; 100]), Some(ANN));
+    }
+
+    #[test]
+    fn whoever_comes_to_an_address_somebody_had_before_is_told_apart_by_name() {
+        let mut demux = Demux::default();
+        demux.learn_address(ANN, address(1));
+        demux.learn_ufrag(BOB, "bobfrag");
+        assert_eq!(demux.route(address(1), &binding_request("bobfrag:theirs")), Some(BOB));
+        assert_eq!(demux.route(address(1), &binding_request("nobody:theirs")), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use livekit_protocol::wrapped_join_request::Compression;
 use livekit_protocol::{JoinRequest, WrappedJoinRequest};
 use prost::Message as _;
 
+use crate::limits::OverLimit;
 use crate::token::Grant;
 
 /// Largest join request, in bytes and after decompression: LiveKit's limit. What honest clients
@@ -48,6 +49,8 @@ impl JoinAttempt {
                 grant.attributes.insert(name.clone(), value.clone());
             }
         }
+        crate::limits::check_join(&request)?;
+        crate::limits::check_description(&grant.name, &grant.metadata, &grant.attributes)?;
         Ok(Self { grant, request, from_loopback })
     }
 }
@@ -79,6 +82,9 @@ pub enum JoinError {
     /// Brings metadata or attributes of its own without the grant to do so.
     #[error("the token does not allow setting metadata or attributes (video.canUpdateOwnMetadata)")]
     MayNotDescribeItself,
+    /// Something it brings is larger than it may be.
+    #[error("the join request or its token: {0}")]
+    OverLimit(#[from] OverLimit),
 }
 
 /// Reads the value of the query parameter `join_request`: base64url (padded or not) of a

@@ -7,6 +7,7 @@ pub mod frame;
 pub mod ids;
 pub mod join;
 pub mod keyframes;
+mod limits;
 mod liveness;
 mod output;
 mod participant;

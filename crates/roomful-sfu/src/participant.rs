@@ -9,9 +9,10 @@ use proto::participant_info::State;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
 use crate::liveness::{Liveness, Presence};
 use crate::publication::Publication;
+use crate::room::RosterBudget;
 use crate::subscription::{ReceivingSections, Subscription};
 use crate::token::Grant;
-use crate::transport::{Channel, Section, Transport};
+use crate::transport::{Channel, Delivery, Section, Transport};
 
 /// See the module text.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct Participant {
     /// What others were last told.
     pub(crate) presence: Presence,
     pub(crate) held_data: HeldData,
+    pub(crate) roster_budget: RosterBudget,
 }
 
 /// Where a participant stands with its offers: it alone makes them, so the room asks and waits.
@@ -78,6 +80,11 @@ impl Participant {
         self.touch();
     }
 
+    /// Whether messages wait for room in its data channel.
+    pub(crate) fn holds_data(&self) -> bool {
+        !self.held_data.messages.is_empty()
+    }
+
     /// The publication whose media arrives in `section`.
     pub(crate) fn publication_at(&mut self, section: Section) -> Option<&mut Publication> {
         self.publications.values_mut().find(|track| track.section == Some(section))
@@ -93,18 +100,19 @@ impl Participant {
     #[must_use]
     pub(crate) fn send_reliable(&mut self, message: &[u8]) -> bool {
         self.flush_held_data();
-        if self.held_data.messages.is_empty()
-            && self.transport.send_data(Channel::Reliable, message)
-        {
-            return true;
+        if !self.held_data.messages.is_empty() {
+            return self.held_data.push(message);
         }
-        self.held_data.push(message)
+        match self.transport.send_data(Channel::Reliable, message) {
+            Delivery::Sent | Delivery::Impossible => true,
+            Delivery::Later => self.held_data.push(message),
+        }
     }
 
     /// Sends what was held, as far as there is room.
     pub(crate) fn flush_held_data(&mut self) {
         while let Some(message) = self.held_data.messages.front() {
-            if !self.transport.send_data(Channel::Reliable, message) {
+            if self.transport.send_data(Channel::Reliable, message) == Delivery::Later {
                 return;
             }
             self.held_data.pop();

@@ -82,13 +82,12 @@ impl Publication {
     }
 
     fn smallest_layer_filling(&self, width: u32, height: u32) -> Layer {
-        let wanted_pixels = |side: u32| u64::from(side.max(1));
-        let wanted = wanted_pixels(width) * wanted_pixels(height);
+        let wanted = u128::from(width) * u128::from(height);
         let sizes = self.layer_sizes();
         Layer::ALL
             .into_iter()
             .zip(sizes)
-            .find(|(_, pixels)| *pixels * TOLERANCE.1 >= wanted * TOLERANCE.0)
+            .find(|(_, pixels)| u128::from(*pixels) * TOLERANCE.1 >= wanted * TOLERANCE.0)
             .map_or(Layer::HIGH, |(layer, _)| layer)
     }
 
@@ -133,7 +132,7 @@ impl Publication {
 
 /// A layer counts as filling a tile if it has at least 4/5 of its pixels: without the tolerance a tile a few
 /// pixels larger than a layer would take one of four times the bitrate; with much more, tiles look soft.
-const TOLERANCE: (u64, u64) = (4, 5);
+const TOLERANCE: (u128, u128) = (4, 5);
 
 fn track_info(sid: &TrackSid, request: &proto::AddTrackRequest) -> proto::TrackInfo {
     let codecs = request
@@ -208,6 +207,7 @@ mod tests {
         assert_eq!(layer(640, 360), Some(Layer::MID));
         assert_eq!(layer(1000, 700), Some(Layer::HIGH));
         assert_eq!(layer(4000, 4000), Some(Layer::HIGH));
+        assert_eq!(layer(u32::MAX, u32::MAX), Some(Layer::HIGH));
     }
 
     #[test]

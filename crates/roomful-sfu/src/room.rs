@@ -10,6 +10,7 @@ mod departures;
 mod forwarding;
 mod negotiation;
 mod presence;
+mod roster;
 mod tracks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use proto::leave_request::Action;
 
 use crate::clock::WallClock;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
@@ -28,6 +30,7 @@ use crate::timers::Timers;
 use crate::transport::{Section, TransportEvent, TransportOutput};
 pub(crate) use admission::Newcomer;
 use departures::Departures;
+pub(crate) use roster::RosterBudget;
 
 /// See the module text.
 #[derive(Debug)]
@@ -79,6 +82,10 @@ enum Timer {
     Egress(ParticipantId, Section),
     /// A publication may ask for one.
     Publication(ParticipantId, Section),
+    /// An offer that was asked for may have to be asked for again.
+    Negotiation(ParticipantId),
+    /// What others are told of a participant waits for the end of a burst.
+    Roster(ParticipantId),
     Speakers,
 }
 
@@ -140,12 +147,12 @@ impl Room {
             Command::AddTrack(request) => self.add_track(from, &request)?,
             Command::Mute { track, muted } => self.set_muted(from, &track, muted, now)?,
             Command::Subscribe { tracks, wanted } => {
-                self.set_subscribed(from, &tracks, wanted, now);
+                self.set_subscribed(from, &tracks, wanted, now)?;
             }
-            Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now),
-            Command::UpdateMetadata(update) => self.update_metadata(from, update)?,
-            Command::SetAudioFeatures(update) => self.set_audio_features(from, update)?,
-            Command::SetDimensions(update) => self.set_dimensions(from, &update)?,
+            Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now)?,
+            Command::UpdateMetadata(update) => self.update_metadata(from, update, now)?,
+            Command::SetAudioFeatures(update) => self.set_audio_features(from, update, now)?,
+            Command::SetDimensions(update) => self.set_dimensions(from, &update, now)?,
             Command::Ping { sent } => {
                 let pong = Change::Pong { sent, now: self.clock.unix_millis(now) };
                 self.tell(from, pong);
@@ -174,6 +181,9 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&to) else { return };
         participant.liveness.handle_media(now);
         participant.transport.handle_datagram(source, destination, payload, now);
+        if participant.holds_data() {
+            participant.flush_held_data();
+        }
         self.touched.push(to);
         if participant.presence != Presence::Present {
             self.assess_presence(to, now);
@@ -203,6 +213,8 @@ impl Room {
             Timer::Liveness(id) => self.assess_presence(id, now),
             Timer::Egress(id, section) => self.pass_keyframe_requests(id, section, now),
             Timer::Publication(id, section) => self.send_keyframe_requests(id, section, now),
+            Timer::Negotiation(id) => self.refresh_sections(id, now),
+            Timer::Roster(id) => self.tell_roster(id),
             Timer::Speakers => self.report_speakers(now),
         }
     }
@@ -240,8 +252,11 @@ impl Room {
     fn handle_transport_event(&mut self, id: ParticipantId, event: TransportEvent, now: Instant) {
         match event {
             TransportEvent::Connected => self.handle_connected(id, now),
+            // Nothing revives it: a participant that is still there joins again.
             TransportEvent::Closed => {
                 tracing::debug!(participant = id.0, "the media path was closed by the other end");
+                let reason = proto::DisconnectReason::MediaFailure;
+                self.remove(id, reason, Some(Action::Reconnect), now);
             }
             TransportEvent::Packet(packet) => self.forward(id, &packet, now),
             TransportEvent::KeyframeRequested(section) => {
@@ -254,18 +269,6 @@ impl Room {
     fn tell(&mut self, to: ParticipantId, change: Change) {
         if let Some(connection) = self.participants.get(&to).and_then(|one| one.connection) {
             self.outputs.push_back(RoomOutput::Tell { connection, change });
-        }
-    }
-
-    /// Tells everyone but `of` how `of` is now; someone hidden is nobody's business.
-    fn tell_others_about(&mut self, of: ParticipantId) {
-        let Some(participant) = self.participants.get(&of) else { return };
-        if participant.grant.hidden {
-            return;
-        }
-        let info = participant.info();
-        for other in self.others(of) {
-            self.tell(other, Change::Participants(vec![info.clone()]));
         }
     }
 

@@ -9,6 +9,7 @@ use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Incoming;
 
 use crate::ids::TrackSid;
+use crate::limits::OverLimit;
 pub(crate) use render::render;
 
 /// What a participant asks of its room.
@@ -113,6 +114,12 @@ impl Refusal {
     pub(crate) fn of(mut self, request: Request) -> Self {
         self.request = Some(Box::new(request));
         self
+    }
+}
+
+impl From<OverLimit> for Refusal {
+    fn from(over: OverLimit) -> Self {
+        Self::new(Reason::LimitExceeded, over.to_string())
     }
 }
 

@@ -176,6 +176,12 @@ impl Speakers {
         (!changed.is_empty()).then_some(changed)
     }
 
+    /// The level, 0 to 1, at which a participant was last reported as talking; `None` if it was not.
+    pub fn reported_level(&self, participant: ParticipantId) -> Option<f32> {
+        let steps = self.voices.get(&participant)?.reported?;
+        Some(f32::from(steps) / LEVEL_STEPS)
+    }
+
     /// When [`Speakers::poll_change`] is to be called; an instant of the past means now, `None` that
     /// nothing will change by itself.
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -58,13 +58,23 @@ impl ReceivingSections {
         mut first_seq: impl FnMut() -> u16,
     ) -> Vec<TrackSid> {
         let mut gone = std::mem::take(&mut self.sections);
+        let mut lost = Vec::new();
         for section in offered.iter().filter(|section| section.receives) {
             let kind = match section.kind {
                 SectionKind::Audio => MediaKind::Audio,
                 SectionKind::Video => MediaKind::Video,
                 SectionKind::Data => continue,
             };
-            let kept = gone.remove(&section.section).filter(|kept| kept.mid == section.mid);
+            // A new mid in an old place is another section (RFC 8829 §5.2.2): the old one is gone.
+            let same = |kept: &ReceivingSection| kept.mid == section.mid && kept.kind == kind;
+            let kept = match gone.remove(&section.section) {
+                Some(kept) if same(&kept) => Some(kept),
+                Some(other) => {
+                    lost.extend(other.track().cloned());
+                    None
+                }
+                None => None,
+            };
             let state = kept.unwrap_or_else(|| ReceivingSection {
                 mid: section.mid.clone(),
                 egress: Egress::new(kind, first_seq()),
@@ -73,7 +83,8 @@ impl ReceivingSections {
             });
             self.sections.insert(section.section, state);
         }
-        gone.into_values().filter_map(|section| section.track().cloned()).collect()
+        lost.extend(gone.into_values().filter_map(|section| section.track().cloned()));
+        lost
     }
 
     /// Lets a spare section carry `track`; `None` if there is none of its kind.
@@ -183,7 +194,11 @@ mod tests {
         let mut sections = sections();
         let track = TrackSid::new("TR_a");
         sections.assign(&track, MediaKind::Video);
-        let stopped = TWO_VIDEOS.replacen("recvonly", "inactive", 1);
+        let recycled = TWO_VIDEOS.replacen("a=mid:0", "a=mid:9", 1);
+        let lost = sections.handle_offer(&read_sections(&recycled), || 0);
+        assert_eq!(lost, std::slice::from_ref(&track));
+        sections.assign(&track, MediaKind::Video);
+        let stopped = recycled.replacen("recvonly", "inactive", 1);
         assert_eq!(sections.handle_offer(&read_sections(&stopped), || 0), [track]);
     }
 }

@@ -67,6 +67,17 @@ pub(crate) enum Channel {
     Lossy,
 }
 
+/// What became of a data message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// On its way.
+    Sent,
+    /// The channel is not open yet, or holds back [`DATA_BUFFER`] already.
+    Later,
+    /// Larger than the other end takes.
+    Impossible,
+}
+
 /// What a transport asks for.
 #[derive(Debug)]
 #[expect(
@@ -140,7 +151,16 @@ pub(crate) enum OfferError {
 /// offer cost megabytes.
 const MAX_SECTIONS: usize = 1_000;
 
-/// Bytes a data channel may hold back, over which [`Transport::send_data`] refuses. LiveKit's clients split
+/// Bytes of one data message, announced in the answer (`a=max-message-size`, RFC 8841 §6): what every browser
+/// takes. A larger one would hold up smaller ones of others, a smaller one breaks clients that send whole files.
+const MAX_DATA: u32 = 64 * 1024;
+
+/// The same on the way out: forwarding writes the sender's name into a message.
+const MAX_FORWARDED_DATA: usize = MAX_DATA as usize + 1024;
+
+const _: () = assert!(MAX_FORWARDED_DATA < DATA_BUFFER);
+
+/// Bytes a data channel may hold back, over which [`Transport::send_data`] defers. LiveKit's clients split
 /// messages at 15 kB: smaller stalls a burst of messages on a long path, larger holds more memory per slow
 /// participant.
 const DATA_BUFFER: usize = 256 * 1024;
@@ -168,6 +188,7 @@ impl TransportFactory {
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(true)
             .set_rtp_mode(true)
+            .set_sctp_max_message_size(MAX_DATA)
             .set_sctp_max_buffered_amount(DATA_BUFFER)
             .set_send_buffer_video(VIDEO_RTX_PACKETS)
             .clear_codecs()
@@ -336,13 +357,23 @@ impl Transport {
         self.handle_timeout(now);
     }
 
-    /// Sends a data message. `false`: the channel is not open or holds back [`DATA_BUFFER`] already.
-    pub(crate) fn send_data(&mut self, channel: Channel, payload: &[u8]) -> bool {
-        let Some(id) = self.channels.get(&channel) else { return false };
-        let Some(mut open) = self.rtc.channel(*id) else { return false };
-        let accepted = open.write(true, payload).unwrap_or(false);
+    /// Sends a data message, if it can be sent now or ever.
+    pub(crate) fn send_data(&mut self, channel: Channel, payload: &[u8]) -> Delivery {
+        if payload.len() > MAX_FORWARDED_DATA {
+            return Delivery::Impossible;
+        }
+        let Some(id) = self.channels.get(&channel) else { return Delivery::Later };
+        let Some(mut open) = self.rtc.channel(*id) else { return Delivery::Later };
+        let delivery = match open.write(true, payload) {
+            Ok(true) => Delivery::Sent,
+            Ok(false) => Delivery::Later,
+            Err(error) => {
+                tracing::debug!(%error, bytes = payload.len(), "a data message cannot be sent");
+                Delivery::Impossible
+            }
+        };
         self.drain();
-        accepted
+        delivery
     }
 
     /// Says goodbye to the other end (DTLS close_notify).

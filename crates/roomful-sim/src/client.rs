@@ -342,6 +342,7 @@ impl Client {
             return;
         };
         let received = ReceivedPacket {
+            ssrc: *packet.header.ssrc,
             seq: *packet.seq_no,
             timestamp: packet.time.numer(),
             payload: &packet.payload,

@@ -18,6 +18,8 @@ pub struct Label {
 /// One RTP packet as it came out of the client's own stack.
 #[derive(Debug)]
 pub struct ReceivedPacket<'a> {
+    /// The RTP stream it belongs to.
+    pub ssrc: u32,
     /// Extended sequence number.
     pub seq: u64,
     /// Extended timestamp.
@@ -30,10 +32,13 @@ pub struct ReceivedPacket<'a> {
     pub at: Instant,
 }
 
-/// The stream of one receiving section.
+/// What arrives in one receiving section: one RTP stream after another, each of one track.
 #[derive(Debug, Default)]
 pub struct Stream {
     label: Option<Label>,
+    /// Every SSRC there was, and the track it carried: Chromium shows nothing of a second one.
+    tracks: BTreeMap<u32, String>,
+    ssrc: u32,
     seen: BTreeMap<u64, Seen>,
     first: Option<u64>,
     last: Option<u64>,
@@ -102,6 +107,7 @@ impl Stream {
         let content = Content::parse(packet.payload, packet.video)
             .ok_or_else(|| format!("a payload nobody sent: {:02x?}", packet.payload))?;
         let mark = content.mark.clone();
+        self.check_ssrc(packet.ssrc, &mark.track)?;
         let seen = Seen { timestamp: packet.timestamp, content };
         self.check_neighbours(packet.seq, &seen)?;
         if self.seen.insert(packet.seq, seen).is_some() {
@@ -126,6 +132,20 @@ impl Stream {
             (Some(first), Some(last)) => last - first + 1 - self.count,
             _ => 0,
         }
+    }
+
+    /// Counters start over with a new SSRC, which carries one track for ever.
+    fn check_ssrc(&mut self, ssrc: u32, track: &str) -> Result<(), String> {
+        let known = self.tracks.entry(ssrc).or_insert_with(|| track.to_owned());
+        if known != track {
+            return Err(format!("SSRC {ssrc} carried {known} and carries {track}"));
+        }
+        if self.ssrc != ssrc {
+            self.ssrc = ssrc;
+            self.seen.clear();
+            (self.first, self.last, self.count) = (None, None, 0);
+        }
+        Ok(())
     }
 
     fn check_neighbours(&self, seq: u64, seen: &Seen) -> Result<(), String> {
@@ -242,6 +262,7 @@ mod tests {
         seq: u64,
     ) -> Result<Option<Mark>, String> {
         stream.handle_packet(&ReceivedPacket {
+            ssrc: 1,
             seq,
             timestamp: u64::from(packet.timestamp),
             payload: &packet.payload,

@@ -8,7 +8,7 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
 
-use super::{Room, RoomOutput, Timer};
+use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
 use crate::liveness::{Liveness, Presence};
@@ -51,6 +51,7 @@ impl Room {
             liveness,
             presence: Presence::Present,
             held_data: HeldData::default(),
+            roster_budget: RosterBudget::new(now),
         };
         self.participants.insert(id, participant);
         self.touched.push(id);
@@ -58,7 +59,7 @@ impl Room {
         self.learn_ufrag(id);
         self.welcome(id);
         self.subscribe_to_everything(id, now);
-        self.tell_others_about(id);
+        self.tell_others_about(id, now);
         for request in attempt.request.add_track_requests {
             self.handle_command(id, Ok(Command::AddTrack(Box::new(request))), now);
         }
@@ -68,7 +69,8 @@ impl Room {
         self.settle(now);
     }
 
-    /// Gives `connection` to the participant that lost its own. `false`: nobody here by that name.
+    /// Gives `connection` to the participant that lost its own, and repeats what it may have missed. `None`:
+    /// nobody here by that identity and sid.
     pub(crate) fn resume(
         &mut self,
         connection: ConnectionId,
@@ -91,6 +93,7 @@ impl Room {
         everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));
         self.repeat_published(id);
+        self.tell_presence_to(id, true);
         self.assess_presence(id, now);
         self.refresh_sections(id, now);
         self.settle(now);
@@ -113,7 +116,7 @@ impl Room {
         self.settle(now);
     }
 
-    /// The server stops: everyone is told to come back later.
+    /// The server stops: everyone is told so.
     pub(crate) fn shut_down(&mut self, now: Instant) {
         for id in self.others(ParticipantId(u64::MAX)) {
             let reason = DisconnectReason::ServerShutdown;
@@ -186,19 +189,14 @@ impl Room {
         let grant = &attempt.grant;
         let request = &attempt.request;
         let joined = self.clock.unix_millis(now);
-        let mut attributes: std::collections::HashMap<String, String> =
-            grant.attributes.clone().into_iter().collect();
-        attributes.extend(request.participant_attributes.clone());
-        let metadata =
-            if request.metadata.is_empty() { &grant.metadata } else { &request.metadata };
         let client = request.client_info.clone().unwrap_or_default();
         proto::ParticipantInfo {
             sid: crate::sids::make("PA_", &mut self.rng),
             identity: grant.identity.to_string(),
             name: grant.name.clone(),
             state: State::Joined.into(),
-            metadata: metadata.clone(),
-            attributes,
+            metadata: grant.metadata.clone(),
+            attributes: grant.attributes.clone().into_iter().collect(),
             joined_at: joined / 1_000,
             joined_at_ms: joined,
             version: 1,
@@ -218,11 +216,7 @@ impl Room {
             others: self.visible_infos(Some(id)),
         };
         self.tell(id, Change::Joined(Box::new(welcome)));
-        for other in self.others(id) {
-            if self.participants.get(&other).is_some_and(|one| one.presence != Presence::Present) {
-                self.tell_quality(other);
-            }
-        }
+        self.tell_presence_to(id, false);
     }
 
     fn visible_infos(&self, but: Option<ParticipantId>) -> Vec<proto::ParticipantInfo> {
@@ -283,6 +277,8 @@ impl Room {
         let id = participant.id;
         self.timers.set(Timer::Transport(id), None);
         self.timers.set(Timer::Liveness(id), None);
+        self.timers.set(Timer::Negotiation(id), None);
+        self.timers.set(Timer::Roster(id), None);
         for section in participant.subscriptions.values().filter_map(|one| one.section) {
             self.timers.set(Timer::Egress(id, section), None);
         }

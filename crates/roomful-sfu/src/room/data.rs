@@ -10,7 +10,7 @@ use proto::leave_request::Action;
 use super::Room;
 use crate::ids::{Identity, ParticipantId};
 use crate::participant::Participant;
-use crate::transport::Channel;
+use crate::transport::{Channel, Delivery};
 
 impl Room {
     /// Forwards a data message to those it names, or to everyone else, on the channel it came by. The sender
@@ -35,6 +35,11 @@ impl Room {
             );
             return;
         };
+        // Who talks is this server's to say.
+        #[expect(deprecated, reason = "clients still believe it")]
+        if matches!(packet.value, Some(Value::Speaker(_))) {
+            return;
+        }
         sign(&mut packet, sender);
         let recipients = recipients(&packet);
         let message = packet.encode_to_vec();
@@ -52,7 +57,7 @@ impl Room {
         match channel {
             // Lossy: a message for which there is no room is gone.
             Channel::Lossy => {
-                recipient.transport.send_data(channel, message);
+                let _: Delivery = recipient.transport.send_data(channel, message);
             }
             Channel::Reliable => {
                 if !recipient.send_reliable(message) {

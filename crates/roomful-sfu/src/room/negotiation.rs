@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol::request_response::Reason;
 
-use super::{Room, RoomOutput};
+use super::{Room, RoomOutput, Timer};
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::participant::Participant;
@@ -73,6 +73,7 @@ impl Room {
         }
         let expected = participant.receiving.len() + audio + video;
         participant.negotiation.asked = Some((expected, now));
+        self.timers.set(Timer::Negotiation(id), Some(now + ASK_AGAIN_AFTER));
         let count = |sections| u32::try_from(sections).unwrap_or(u32::MAX);
         self.tell(id, Change::SectionsNeeded { audio: count(audio), video: count(video) });
     }

@@ -10,6 +10,7 @@ use proto::{ConnectionQuality, DisconnectReason};
 use super::{Room, Timer};
 use crate::ids::ParticipantId;
 use crate::liveness::Presence;
+use crate::participant::Participant;
 use crate::signalling::Change;
 
 impl Room {
@@ -31,7 +32,7 @@ impl Room {
         }
         participant.set_state(State::Active);
         tracing::debug!(participant = id.0, "connected");
-        self.tell_others_about(id);
+        self.tell_others_about(id, now);
         self.apply_all_wishes(id, now);
     }
 
@@ -76,22 +77,53 @@ impl Room {
     }
 
     /// Tells everyone else how well `of` is connected.
-    pub(super) fn tell_quality(&mut self, of: ParticipantId) {
-        let Some(participant) = self.participants.get(&of) else { return };
-        if participant.grant.hidden {
-            return;
-        }
-        let (quality, score) = match participant.presence {
-            Presence::Present => (ConnectionQuality::Excellent, 5.0),
-            Presence::Lost | Presence::Gone => (ConnectionQuality::Lost, 0.0),
-        };
-        let info = proto::ConnectionQualityInfo {
-            participant_sid: participant.profile.sid.clone(),
-            quality: quality.into(),
-            score,
-        };
+    fn tell_quality(&mut self, of: ParticipantId) {
+        let Some(info) = self.participants.get(&of).and_then(quality) else { return };
         for id in self.others(of) {
             self.tell(id, Change::Quality(vec![info.clone()]));
         }
     }
+
+    /// Tells `to` who is out of reach and who talks, of which others were told when it changed. Someone who was
+    /// away may also have missed that it ended.
+    pub(super) fn tell_presence_to(&mut self, to: ParticipantId, was_away: bool) {
+        let others = || self.participants.values().filter(|one| one.id != to && !one.grant.hidden);
+        let qualities: Vec<_> = others()
+            .filter(|one| was_away || one.presence != Presence::Present)
+            .filter_map(quality)
+            .collect();
+        let speakers: Vec<_> = others()
+            .filter(|one| was_away || self.speakers.reported_level(one.id).is_some())
+            .map(|one| {
+                let level = self.speakers.reported_level(one.id);
+                proto::SpeakerInfo {
+                    sid: one.profile.sid.clone(),
+                    level: level.unwrap_or_default(),
+                    active: level.is_some(),
+                }
+            })
+            .collect();
+        if !qualities.is_empty() {
+            self.tell(to, Change::Quality(qualities));
+        }
+        if !speakers.is_empty() {
+            self.tell(to, Change::Speakers(speakers));
+        }
+    }
+}
+
+/// How well a participant is connected, as others see it; someone hidden is seen by nobody.
+fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
+    if participant.grant.hidden {
+        return None;
+    }
+    let (quality, score) = match participant.presence {
+        Presence::Present => (ConnectionQuality::Excellent, 5.0),
+        Presence::Lost | Presence::Gone => (ConnectionQuality::Lost, 0.0),
+    };
+    Some(proto::ConnectionQualityInfo {
+        participant_sid: participant.profile.sid.clone(),
+        quality: quality.into(),
+        score,
+    })
 }

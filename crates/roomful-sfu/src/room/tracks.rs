@@ -9,20 +9,11 @@ use proto::{SubscriptionError, TrackSource, TrackType};
 use super::{Room, Timer};
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
+use crate::limits;
 use crate::participant::Participant;
 use crate::publication::Publication;
 use crate::signalling::{Change, Refusal, Wishes};
 use crate::subscription::Subscription;
-
-/// Tracks one participant may publish. Cameras, microphones, shares with sound and a few more: a larger
-/// number lets one participant give everyone else as many sections to negotiate.
-const MAX_PUBLICATIONS: usize = 32;
-
-/// Bytes of metadata, or of all attributes together: LiveKit's own limit. Every roster message carries them.
-const MAX_METADATA: usize = 64 * 1024;
-
-/// Bytes of a display name: LiveKit's own limit.
-const MAX_NAME: usize = 256;
 
 impl Room {
     /// Announces a track to come; its media is matched to it by the offer that follows.
@@ -49,7 +40,7 @@ impl Room {
     pub(super) fn announce_tracks(&mut self, from: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get_mut(&from) else { return };
         participant.touch();
-        self.tell_others_about(from);
+        self.tell_others_about(from, now);
         for other in self.others(from) {
             self.subscribe_to(other, from, now);
             self.refresh_sections(other, now);
@@ -107,7 +98,7 @@ impl Room {
         for subscriber in subscribers {
             self.apply_wishes(subscriber, track, now);
         }
-        self.tell_others_about(from);
+        self.tell_others_about(from, now);
         Ok(())
     }
 
@@ -117,7 +108,8 @@ impl Room {
         tracks: &[TrackSid],
         wanted: bool,
         now: Instant,
-    ) {
+    ) -> Result<(), Refusal> {
+        limits::check_named_tracks(tracks.len())?;
         for track in tracks {
             if wanted {
                 self.subscribe(from, track, now);
@@ -126,6 +118,7 @@ impl Room {
             }
         }
         self.refresh_sections(from, now);
+        Ok(())
     }
 
     pub(super) fn set_wishes(
@@ -134,14 +127,16 @@ impl Room {
         tracks: &[TrackSid],
         wishes: Wishes,
         now: Instant,
-    ) {
+    ) -> Result<(), Refusal> {
+        limits::check_named_tracks(tracks.len())?;
         for track in tracks {
-            let Some(participant) = self.participants.get_mut(&from) else { return };
+            let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
             if let Some(subscription) = participant.subscriptions.get_mut(track) {
                 subscription.wishes = wishes;
                 self.apply_wishes(from, track, now);
             }
         }
+        Ok(())
     }
 
     /// Subscribes a newcomer to what is there, unless it wants to choose for itself.
@@ -251,6 +246,7 @@ impl Room {
         &mut self,
         from: ParticipantId,
         update: proto::UpdateParticipantMetadata,
+        now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         let request_id = update.request_id;
@@ -261,7 +257,7 @@ impl Room {
         participant.set_metadata(update);
         let own = participant.info();
         self.tell(from, Change::Participants(vec![own]));
-        self.tell_others_about(from);
+        self.tell_others_about(from, now);
         Ok(())
     }
 
@@ -269,11 +265,13 @@ impl Room {
         &mut self,
         from: ParticipantId,
         update: proto::UpdateLocalAudioTrack,
+        now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        limits::check_audio_features(update.features.len())?;
         own_track(participant, &update.track_sid)?.info.audio_features = update.features;
         participant.touch();
-        self.tell_others_about(from);
+        self.tell_others_about(from, now);
         Ok(())
     }
 
@@ -281,13 +279,14 @@ impl Room {
         &mut self,
         from: ParticipantId,
         update: &proto::UpdateLocalVideoTrack,
+        now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         let publication = own_track(participant, &update.track_sid)?;
         publication.info.width = update.width;
         publication.info.height = update.height;
         participant.touch();
-        self.tell_others_about(from);
+        self.tell_others_about(from, now);
         Ok(())
     }
 }
@@ -302,12 +301,16 @@ impl Participant {
                 format!("the token does not allow publishing {}", source.as_str_name()),
             ));
         }
-        if self.publications.len() >= MAX_PUBLICATIONS {
+        if self.publications.len() >= limits::PUBLICATIONS {
             return Err(Refusal::new(
                 Reason::LimitExceeded,
-                format!("{MAX_PUBLICATIONS} tracks are published already: unpublish one first"),
+                format!(
+                    "{} tracks are published already: unpublish one first",
+                    limits::PUBLICATIONS
+                ),
             ));
         }
+        limits::check_track(request)?;
         let kind = TrackType::try_from(request.r#type);
         if !matches!(kind, Ok(TrackType::Audio | TrackType::Video)) {
             return Err(Refusal::new(Reason::UnsupportedType, "tracks are audio or video"));
@@ -331,21 +334,10 @@ impl Participant {
                 "does not have permission to update own metadata",
             ));
         }
-        #[expect(clippy::disallowed_methods, reason = "a sum has no order")]
-        let attributes: usize =
-            update.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let limits = [
-            ("name", update.name.len(), MAX_NAME),
-            ("metadata", update.metadata.len(), MAX_METADATA),
-            ("attributes", attributes, MAX_METADATA),
-        ];
-        match limits.into_iter().find(|(_, length, limit)| length > limit) {
-            Some((what, length, limit)) => Err(Refusal::new(
-                Reason::LimitExceeded,
-                format!("{what}: {length} bytes, and {limit} are allowed"),
-            )),
-            None => Ok(()),
-        }
+        let mut merged = self.profile.attributes.clone();
+        merged.extend(update.attributes.clone());
+        limits::check_description(&update.name, &update.metadata, &merged)?;
+        Ok(())
     }
 
     fn set_metadata(&mut self, update: proto::UpdateParticipantMetadata) {

@@ -1,0 +1,121 @@
+//! How much of anything one participant may bring. What is over a limit is refused with its name and the limit.
+
+use livekit_protocol as proto;
+
+/// Tracks one participant may publish. Cameras, microphones, shares with sound and a few more: a larger number
+/// lets one participant give everyone else as many sections to negotiate.
+pub(crate) const PUBLICATIONS: usize = 32;
+
+/// Tracks one message may name: as many as a participant can receive. A larger number lets one message keep the
+/// worker busy, a smaller one refuses clients that choose for a whole hall at once.
+pub(crate) const NAMED_TRACKS: usize = 1_000;
+
+/// Bytes of metadata, or of all attributes together: LiveKit's own limit. Every roster message carries them.
+const METADATA: usize = 64 * 1024;
+
+/// Bytes of a display name, an id or a label: LiveKit's own limit for names.
+const LABEL: usize = 256;
+
+/// Entries of a list that describes one track: codecs, layers, features. Real ones have at most four.
+const LIST: usize = 16;
+
+/// Something is larger than it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {found}, and at most {allowed} are allowed")]
+pub struct OverLimit {
+    what: &'static str,
+    found: usize,
+    allowed: usize,
+}
+
+/// Checks a list of tracks named in one message.
+pub(crate) fn check_named_tracks(tracks: usize) -> Result<(), OverLimit> {
+    check([("tracks in one message", tracks, NAMED_TRACKS)])
+}
+
+/// Checks what a participant says about itself, as it is once merged.
+pub(crate) fn check_description<'a>(
+    name: &str,
+    metadata: &str,
+    attributes: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), OverLimit> {
+    let attributes = attributes.into_iter().map(|(key, value)| key.len() + value.len()).sum();
+    check([
+        ("bytes of name", name.len(), LABEL),
+        ("bytes of metadata", metadata.len(), METADATA),
+        ("bytes of attributes", attributes, METADATA),
+    ])
+}
+
+/// Checks what a join request brings besides its offer.
+pub(crate) fn check_join(request: &proto::JoinRequest) -> Result<(), OverLimit> {
+    check([("tracks in the join request", request.add_track_requests.len(), PUBLICATIONS)])
+}
+
+/// Checks the description of a track.
+pub(crate) fn check_track(request: &proto::AddTrackRequest) -> Result<(), OverLimit> {
+    check([
+        ("bytes of the track's cid", request.cid.len(), LABEL),
+        ("bytes of the track's name", request.name.len(), LABEL),
+        ("bytes of the track's stream", request.stream.len(), LABEL),
+        ("bytes of the track's sid", request.sid.len(), LABEL),
+        ("layers of the track", request.layers.len(), LIST),
+        ("codecs of the track", request.simulcast_codecs.len(), LIST),
+        ("audio features of the track", request.audio_features.len(), LIST),
+        ("trailer features of the track", request.packet_trailer_features.len(), LIST),
+    ])?;
+    check(request.layers.iter().map(|layer| ("bytes of a layer's rid", layer.rid.len(), LABEL)))?;
+    for codec in &request.simulcast_codecs {
+        check([
+            ("bytes of a codec's name", codec.codec.len(), LABEL),
+            ("bytes of a codec's cid", codec.cid.len(), LABEL),
+            ("layers of a codec", codec.layers.len(), LIST),
+        ])?;
+        check(codec.layers.iter().map(|layer| ("bytes of a layer's rid", layer.rid.len(), LABEL)))?;
+    }
+    Ok(())
+}
+
+/// Checks the features an audio track is updated to.
+pub(crate) fn check_audio_features(features: usize) -> Result<(), OverLimit> {
+    check([("audio features of the track", features, LIST)])
+}
+
+fn check(limits: impl IntoIterator<Item = (&'static str, usize, usize)>) -> Result<(), OverLimit> {
+    match limits.into_iter().find(|(_, found, allowed)| found > allowed) {
+        Some((what, found, allowed)) => Err(OverLimit { what, found, allowed }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_a_limit_is_named_with_the_limit() {
+        let name = "n".repeat(257);
+        let refusal = check_description(&name, "", []).unwrap_err().to_string();
+        assert_eq!(refusal, "bytes of name: 257, and at most 256 are allowed");
+        assert_eq!(check_description(&name[1..], "", []), Ok(()));
+    }
+
+    #[test]
+    fn attributes_count_together() {
+        let half = (String::new(), "x".repeat(METADATA / 2));
+        let other = ("k".to_owned(), half.1.clone());
+        assert_eq!(check_description("", "", [(&half.0, &half.1)]), Ok(()));
+        assert!(check_description("", "", [(&half.0, &half.1), (&other.0, &other.1)]).is_err());
+    }
+
+    #[test]
+    fn a_track_with_endless_layers_is_refused() {
+        let layers = vec![proto::VideoLayer::default(); LIST + 1];
+        let codec = proto::SimulcastCodec { layers: layers.clone(), ..Default::default() };
+        let direct = proto::AddTrackRequest { layers, ..Default::default() };
+        let nested = proto::AddTrackRequest { simulcast_codecs: vec![codec], ..Default::default() };
+        assert!(check_track(&direct).is_err());
+        assert!(check_track(&nested).is_err());
+        assert_eq!(check_track(&proto::AddTrackRequest::default()), Ok(()));
+    }
+}
