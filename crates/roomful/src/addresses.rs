@@ -1,5 +1,6 @@
 //! The addresses of this machine on which media can arrive.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,9 +12,12 @@ use crate::config::MediaConfig;
 /// What a worker whose socket listens on `port` tells its core: every usable address of the
 /// interfaces `config` allows, and the loopback addresses, which the core offers only to
 /// participants of this machine.
-pub fn media_addresses(config: &MediaConfig, port: u16) -> io::Result<Vec<MediaAddress>> {
+///
+/// # Errors
+/// The interfaces cannot be listed, none has an address, or the configuration leaves none.
+pub fn media_addresses(config: &MediaConfig, port: u16) -> Result<Vec<MediaAddress>, AddressError> {
     let interfaces = if_addrs::get_if_addrs()?;
-    Ok(select(&interfaces, config)
+    Ok(select(&interfaces, config)?
         .into_iter()
         .map(|(advertised, local)| MediaAddress {
             advertised: SocketAddr::new(advertised, port),
@@ -22,8 +26,45 @@ pub fn media_addresses(config: &MediaConfig, port: u16) -> io::Result<Vec<MediaA
         .collect())
 }
 
-/// Pairs of (advertised, local).
-fn select(interfaces: &[Interface], config: &MediaConfig) -> Vec<(IpAddr, IpAddr)> {
+/// Whether media can arrive from nowhere else.
+pub fn are_of_this_machine_only(addresses: &[MediaAddress]) -> bool {
+    addresses.iter().all(|address| address.advertised.ip().is_loopback())
+}
+
+/// Why there is no address on which media can arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// The system does not tell.
+    #[error("cannot list the network interfaces: {0}")]
+    List(#[from] io::Error),
+    /// Not even the loopback interface has an address.
+    #[error("no network interface can receive media: is any up?")]
+    None,
+    /// The configured interfaces have no address that another machine could reach.
+    #[error(
+        "none of the interfaces {names} is up with an address that others can reach: \
+         rtc.interfaces.includes (--interface) must name one of this machine's: {known}"
+    )]
+    Includes {
+        /// The configured names.
+        names: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Nothing is there to which a router could pass what arrives at the configured address.
+    #[error(
+        "rtc.node_ip (--node-ip) {0} cannot be used: no interface that is up (and that \
+         rtc.interfaces allows) has an address of its kind to receive on"
+    )]
+    NodeIp(IpAddr),
+}
+
+/// Pairs of (advertised, local). What the configuration asks for must be among them: a server that
+/// silently serves this machine alone looks healthy to whoever tries it there.
+fn select(
+    interfaces: &[Interface],
+    config: &MediaConfig,
+) -> Result<Vec<(IpAddr, IpAddr)>, AddressError> {
     let mut reachable: Vec<IpAddr> = interfaces
         .iter()
         .filter(|interface| is_up(interface) && allowed(&interface.name, config))
@@ -32,8 +73,22 @@ fn select(interfaces: &[Interface], config: &MediaConfig) -> Vec<(IpAddr, IpAddr
         .collect();
     reachable.sort_unstable();
     reachable.dedup();
+    // Naming the loopback interface, or its address, is asking for this machine alone.
+    let mut named = interfaces.iter().filter(|interface| allowed(&interface.name, config));
+    if !config.interface_includes.is_empty()
+        && reachable.is_empty()
+        && !named.any(Interface::is_loopback)
+    {
+        return Err(AddressError::Includes {
+            names: config.interface_includes.join(", "),
+            known: names(interfaces),
+        });
+    }
     let mut addresses: Vec<(IpAddr, IpAddr)> = match config.node_ip {
-        Some(node_ip) => behind_nat(node_ip, &reachable).into_iter().collect(),
+        Some(node_ip) if node_ip.is_loopback() => Vec::new(),
+        Some(node_ip) => {
+            vec![behind_nat(node_ip, &reachable).ok_or(AddressError::NodeIp(node_ip))?]
+        }
         None => reachable.into_iter().map(|ip| (ip, ip)).collect(),
     };
     for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
@@ -41,7 +96,14 @@ fn select(interfaces: &[Interface], config: &MediaConfig) -> Vec<(IpAddr, IpAddr
             addresses.push((loopback, loopback));
         }
     }
-    addresses
+    if addresses.is_empty() { Err(AddressError::None) } else { Ok(addresses) }
+}
+
+/// The interfaces there are, each once.
+fn names(interfaces: &[Interface]) -> String {
+    let names: BTreeSet<&str> =
+        interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The router rewrites the destination to one address of this machine: of the same family, and
@@ -85,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_reachable_address_is_offered_and_loopback_last() {
-        let found = select(&machine(), &config());
+        let found = select(&machine(), &config()).unwrap();
         assert_eq!(
             advertised(&found),
             ["10.0.0.5", "192.168.1.5", "2001:db8::5", "127.0.0.1", "::1"]
@@ -94,26 +156,51 @@ mod tests {
 
     #[test]
     fn a_laptop_in_a_train_has_only_loopback() {
-        let found = select(&machine()[..2], &config());
+        let found = select(&machine()[..2], &config()).unwrap();
         assert_eq!(advertised(&found), ["127.0.0.1", "::1"]);
     }
 
     #[test]
     fn interfaces_are_chosen_by_name_and_includes_win() {
         let excludes = MediaConfig { interface_excludes: vec!["docker0".into()], ..config() };
-        assert!(!advertised(&select(&machine(), &excludes)).contains(&"10.0.0.5".to_owned()));
+        assert!(
+            !advertised(&select(&machine(), &excludes).unwrap()).contains(&"10.0.0.5".to_owned())
+        );
         let includes = MediaConfig { interface_includes: vec!["docker0".into()], ..excludes };
-        assert_eq!(advertised(&select(&machine(), &includes)), ["10.0.0.5", "127.0.0.1", "::1"]);
+        assert_eq!(
+            advertised(&select(&machine(), &includes).unwrap()),
+            ["10.0.0.5", "127.0.0.1", "::1"]
+        );
     }
 
     #[test]
     fn the_node_address_replaces_those_found() {
         let node = MediaConfig { node_ip: Some("203.0.113.7".parse().unwrap()), ..config() };
-        let found = select(&machine(), &node);
+        let found = select(&machine(), &node).unwrap();
         assert_eq!(advertised(&found), ["203.0.113.7", "127.0.0.1", "::1"]);
         assert_eq!(found[0].1.to_string(), "10.0.0.5");
         let own = MediaConfig { node_ip: Some("192.168.1.5".parse().unwrap()), ..config() };
-        assert_eq!(select(&machine(), &own)[0].1.to_string(), "192.168.1.5");
+        assert_eq!(select(&machine(), &own).unwrap()[0].1.to_string(), "192.168.1.5");
+    }
+
+    #[test]
+    fn a_configured_address_that_cannot_be_used_is_an_error() {
+        let lost = MediaConfig { interface_includes: vec!["warp0".into()], ..config() };
+        let error = select(&machine(), &lost).unwrap_err().to_string();
+        assert!(error.contains("warp0") && error.contains("docker0, eth0, eth1, lo"), "{error}");
+        let node = MediaConfig { node_ip: Some("203.0.113.7".parse().unwrap()), ..config() };
+        let error = select(&machine()[..2], &node).unwrap_err().to_string();
+        assert!(error.contains("203.0.113.7"), "{error}");
+        assert!(matches!(select(&[], &config()), Err(AddressError::None)));
+    }
+
+    #[test]
+    fn this_machine_alone_can_be_asked_for() {
+        let includes = MediaConfig { interface_includes: vec!["lo".into()], ..config() };
+        let node = MediaConfig { node_ip: Some(Ipv4Addr::LOCALHOST.into()), ..config() };
+        for asked in [includes, node] {
+            assert_eq!(advertised(&select(&machine(), &asked).unwrap()), ["127.0.0.1", "::1"]);
+        }
     }
 
     fn config() -> MediaConfig {

@@ -5,7 +5,7 @@
 //! along: what this server does not do yet is said so, and a key that nobody knows is an error.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
 use clap::Parser as _;
@@ -28,6 +28,11 @@ const DEFAULT_PORT: u16 = 7880;
 /// port from here.
 const DEFAULT_UDP_PORT: u16 = 7882;
 
+/// Connections open at a time unless told otherwise: each takes some tens of kilobytes, so this many
+/// fit into a small machine, and a person needs one (and a few more while the page loads).
+const DEFAULT_MAX_CONNECTIONS: NonZeroU32 =
+    NonZeroU32::new(10_000).expect("ten thousand is not zero");
+
 /// Shortest API secret accepted without a warning, in bytes: the output length of the hash behind
 /// HS256, below which a stolen token can be attacked offline (RFC 7518 §3.2).
 const STRONG_SECRET_BYTES: usize = 32;
@@ -46,6 +51,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Participants one room may hold; 0 is no limit.
     pub max_participants: u32,
+    /// Connections to the page and the signalling that may be open at a time.
+    pub max_connections: NonZeroU32,
     /// Where media is received and what clients are told about it.
     pub media: MediaConfig,
     /// What is logged and how.
@@ -121,6 +128,7 @@ impl Config {
                 .max_participants
                 .or(file.room.and_then(|room| room.max_participants))
                 .unwrap_or(0),
+            max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
                 node_ip: flags.node_ip.or(rtc.node_ip),

@@ -22,23 +22,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
-use tokio::sync::watch;
 
 use crate::placement;
 use crate::worker::WorkerHandle;
 
 mod api;
 mod assets;
+mod identity;
+mod origin;
 mod rtc;
+mod serve;
+
+pub(crate) use identity::IdentityMaker;
+pub(crate) use serve::Connections;
 
 /// What every request may need.
 pub(crate) struct App {
-    keys: ApiKeys,
-    page_open: bool,
-    loopback_for_all: bool,
+    admission: Admission,
     workers: Vec<WorkerHandle>,
     next_connection: AtomicU64,
-    connections: watch::Sender<usize>,
 }
 
 /// Who may come in, as far as HTTP is concerned.
@@ -47,26 +49,18 @@ pub(crate) struct Admission {
     pub(crate) keys: ApiKeys,
     /// Whether `/api/token` gives tokens.
     pub(crate) page_open: bool,
+    /// Whether nobody decided that `/api/token` is for the public: then a name that a page of the
+    /// Internet may have pointed at this machine is refused.
+    pub(crate) is_trial: bool,
     /// Offer every client the loopback address.
     pub(crate) loopback_for_all: bool,
+    /// Names the visitors who get tokens.
+    pub(crate) identities: IdentityMaker,
 }
 
 impl App {
     pub(crate) fn new(admission: Admission, workers: Vec<WorkerHandle>) -> Arc<Self> {
-        let Admission { keys, page_open, loopback_for_all } = admission;
-        Arc::new(Self {
-            keys,
-            page_open,
-            loopback_for_all,
-            workers,
-            next_connection: AtomicU64::new(1),
-            connections: watch::Sender::new(0),
-        })
-    }
-
-    /// How many signalling connections are open.
-    pub(crate) fn connections(&self) -> watch::Receiver<usize> {
-        self.connections.subscribe()
+        Arc::new(Self { admission, workers, next_connection: AtomicU64::new(1) })
     }
 
     fn next_connection(&self) -> ConnectionId {
@@ -79,7 +73,7 @@ impl App {
     }
 }
 
-/// All routes. It must be served with the client's [`SocketAddr`] as connection info.
+/// All routes, to be served by [`Connections`], which says who asks.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let token = post(api::token).layer(DefaultBodyLimit::max(api::MAX_TOKEN_REQUEST_BYTES));
     Router::new()

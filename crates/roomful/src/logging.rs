@@ -8,16 +8,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LoggingConfig;
 
+/// What carries media, by the first part of its log targets.
+const MEDIA_LIBRARIES: [&str; 4] = ["dimpl", "is", "sctp_proto", "str0m"];
+
 /// Starts logging, once per process: a second call changes nothing. Panics of any thread are
 /// logged from then on, too.
 pub fn init(config: &LoggingConfig) {
-    // Libraries speak of addresses and packets at debug: below "trace" only their warnings matter.
-    let libraries = if config.level == Level::TRACE { Level::TRACE } else { Level::WARN };
-    let filter = Targets::new()
-        .with_default(LevelFilter::from_level(libraries.min(config.level)))
-        .with_target("roomful", config.level)
-        .with_target("roomful_sfu", config.level);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter(config.level));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let outcome = if config.json {
         registry.with(lines.json().flatten_event(true)).try_init()
@@ -29,5 +26,42 @@ pub fn init(config: &LoggingConfig) {
         std::panic::set_hook(Box::new(|panic| {
             tracing::error!("internal error, please report it: {panic}");
         }));
+    }
+}
+
+/// Libraries speak of addresses and packets at debug: below "trace" only their warnings matter. Those
+/// of the media libraries warn of what clients send (a codec they number differently, a late packet),
+/// which is every join and nothing an operator can act on: of them only errors.
+fn filter(level: Level) -> Targets {
+    let of = |target: &'static str, level| (target, LevelFilter::from_level(level));
+    let own = [of("roomful", level), of("roomful_sfu", level)];
+    if level == Level::TRACE {
+        return Targets::new().with_default(level).with_targets(own);
+    }
+    // The more severe level is the lesser one.
+    Targets::new()
+        .with_default(level.min(Level::WARN))
+        .with_targets(MEDIA_LIBRARIES.map(|library| of(library, Level::ERROR)))
+        .with_targets(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_libraries_are_heard_for_errors_only_below_trace() {
+        for level in [Level::DEBUG, Level::INFO, Level::WARN] {
+            let filter = filter(level);
+            for library in ["str0m::session", "dimpl", "is::agent", "sctp_proto::association"] {
+                assert!(!filter.would_enable(library, &Level::WARN), "{library} at {level}");
+                assert!(filter.would_enable(library, &Level::ERROR), "{library} at {level}");
+            }
+            assert!(filter.would_enable("axum::serve", &Level::WARN));
+            assert!(filter.would_enable("roomful_sfu::room", &level));
+            assert!(!filter.would_enable("axum::serve", &Level::INFO));
+        }
+        assert!(filter(Level::TRACE).would_enable("str0m::session", &Level::TRACE));
+        assert!(!filter(Level::ERROR).would_enable("axum::serve", &Level::WARN));
     }
 }

@@ -2,20 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 use roomful_sfu::{Seed, SfuConfig, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::addresses::media_addresses;
+use crate::addresses::{are_of_this_machine_only, media_addresses};
 use crate::config::{Config, MediaConfig};
-use crate::http::{self, Admission, App};
+use crate::http::{self, Admission, App, Connections, IdentityMaker};
 use crate::udp::UdpSocket;
 use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
 
@@ -23,13 +22,10 @@ use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
 /// people when a meeting of hundreds starts on the hour.
 const LISTEN_BACKLOG: u32 = 1024;
 
-/// How long connections have to take in their last messages when the server stops. With the rest
-/// of the way it stays below the 5 s that are promised, and well below the 10 s after which
-/// service supervisors kill.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long everything else has then.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long ending the calls may take in all: workers told, last messages taken in, connections
+/// and listeners closed. Shorter cuts off people on slow links before they hear why; longer comes
+/// near the 10 s after which service supervisors kill.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server whose sockets are bound: from here on clients can connect.
 pub struct Server {
@@ -37,7 +33,7 @@ pub struct Server {
     workers: Vec<WorkerHandle>,
     worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     admission: Admission,
-    is_open_for_trial: bool,
+    max_connections: NonZeroU32,
 }
 
 impl Server {
@@ -67,9 +63,12 @@ impl Server {
         let admission = Admission {
             keys,
             page_open: config.page_open,
+            is_trial: is_open_for_trial,
             loopback_for_all: config.media.enable_loopback_candidate,
+            identities: IdentityMaker::new()?,
         };
-        Ok(Self { listeners, workers, worker_ends, admission, is_open_for_trial })
+        let max_connections = config.max_connections;
+        Ok(Self { listeners, workers, worker_ends, admission, max_connections })
     }
 
     /// Where the page is served, with the real port if the system chose it.
@@ -86,12 +85,10 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (failures, mut failed) = mpsc::channel(self.listeners.len());
         let app = App::new(self.admission, self.workers.clone());
-        let connections = app.connections();
-        let router = http::router(app);
+        let web = Connections::new(http::router(app), self.max_connections, stopping);
         for listener in self.listeners {
-            serve(listener, router.clone(), stopping.clone(), failures.clone());
+            accept(web.clone(), listener, failures.clone());
         }
-        drop((router, failures, stopping));
 
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
@@ -102,9 +99,10 @@ impl Server {
         };
         tracing::info!("shutting down");
         let _ = stop.send(true);
-        end_calls(self.workers, self.worker_ends, connections).await;
-        // Ends when the last listener has let go of its end.
-        let _ = timeout(STOP_TIMEOUT, failed.recv()).await;
+        let ended = end_calls(self.workers, self.worker_ends, web);
+        if timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
         tracing::info!("stopped");
         outcome
     }
@@ -116,7 +114,7 @@ impl Server {
             workers = self.workers.len(),
             "roomful started"
         );
-        if self.is_open_for_trial {
+        if self.admission.is_trial {
             tracing::warn!(
                 "no API keys are configured: everybody who reaches this server may join any room; \
                  set LIVEKIT_KEYS or keys in the file to decide who comes in"
@@ -181,12 +179,11 @@ fn worker_seed(
     let socket = UdpSocket::bind(address)
         .map_err(|error| explain_bind(&error, "UDP", address, "--udp-port"))?;
     let port = socket.local_addr().port();
-    let media_addresses =
-        media_addresses(media, port).context("cannot list the network interfaces")?;
-    if media_addresses.is_empty() {
-        anyhow::bail!(
-            "no network interface can receive media: is any up, and do rtc.interfaces and \
-             rtc.node_ip leave one?"
+    let media_addresses = media_addresses(media, port)?;
+    if index == 0 && are_of_this_machine_only(&media_addresses) {
+        tracing::warn!(
+            "calls work on this machine only: no network interface that may be used has an address \
+             that others can reach; where that is not meant, connect to a network and start again"
         );
     }
     tracing::debug!(index, ?media_addresses, "media worker listens");
@@ -238,20 +235,18 @@ fn key_for_this_run() -> anyhow::Result<ApiKeys> {
     Ok(keys)
 }
 
-/// Everyone is told, and the connections have some time to take that in.
+/// Everyone is told; completes when the last worker and the last connection have ended.
 async fn end_calls(
     workers: Vec<WorkerHandle>,
     mut worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
-    mut connections: watch::Receiver<usize>,
+    connections: Connections,
 ) {
-    for worker in &workers {
-        let _ = timeout(STOP_TIMEOUT, worker.send(Mail::Shutdown)).await;
+    for worker in workers {
+        // Each on its own: one with a full mailbox does not hold up the others.
+        tokio::spawn(async move { worker.send(Mail::Shutdown).await });
     }
-    let drained = timeout(DRAIN_TIMEOUT, connections.wait_for(|open| *open == 0)).await.is_ok();
-    if !drained {
-        tracing::warn!("some connections did not close in time");
-    }
-    let _ = timeout(STOP_TIMEOUT, async { while worker_ends.recv().await.is_some() {} }).await;
+    while worker_ends.recv().await.is_some() {}
+    connections.closed().await;
 }
 
 fn explain_end(end: WorkerEnd) -> anyhow::Error {
@@ -266,25 +261,9 @@ fn explain_end(end: WorkerEnd) -> anyhow::Error {
     }
 }
 
-fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-    failures: mpsc::Sender<io::Error>,
-) {
-    // Signalling messages are small and wait for nothing.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+fn accept(connections: Connections, listener: TcpListener, failures: mpsc::Sender<io::Error>) {
     tokio::spawn(async move {
-        let stop = async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
-        let outcome = axum::serve(listener, service).with_graceful_shutdown(stop).await;
-        if let Err(error) = outcome {
+        if let Err(error) = connections.accept(listener).await {
             let _ = failures.send(error).await;
         }
     });

@@ -3,7 +3,7 @@
 //! A connection ends in exactly one place, [`Connection::run`], whoever ends it; the worker always
 //! hears of it.
 
-use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -50,7 +50,10 @@ pub(crate) async fn serve(
         Ok(()) => this.run().await,
         Err(_) => End::SHUTTING_DOWN,
     };
-    tracing::info!(connection = connection.0, reason = %end.log, "connection closed");
+    tracing::info!(connection = connection.0, reason = end.cause, "connection closed");
+    if !end.detail.is_empty() {
+        tracing::debug!(connection = connection.0, detail = end.detail, "connection closed");
+    }
     // Before the farewell, which may take its time: the worker shall know at once.
     let _ = this.worker.send(Mail::Disconnect { connection }).await;
     if let Some(close) = end.close {
@@ -68,8 +71,10 @@ struct Connection {
 
 /// How a connection ended.
 struct End {
-    /// For the log.
-    log: Cow<'static, str>,
+    /// For the log: fixed, since everything else may hold text of the client's choosing.
+    cause: &'static str,
+    /// For the log at debug: the exact words.
+    detail: String,
     /// What to tell the client, if it is still there.
     close: Option<CloseFrame>,
 }
@@ -95,7 +100,7 @@ impl Connection {
         received: Option<Result<Message, axum::Error>>,
     ) -> Result<(), End> {
         let message = match received {
-            None => return Err(End::gone("the client is gone")),
+            None => return Err(End::gone("the client is gone", "")),
             Some(Err(error)) => return Err(End::of_transport(error)),
             Some(Ok(message)) => message,
         };
@@ -103,7 +108,7 @@ impl Connection {
             Message::Binary(bytes) => Frame::Binary(bytes),
             Message::Text(text) => Frame::Text(text),
             Message::Ping(_) | Message::Pong(_) => return self.report_alive().await,
-            Message::Close(_) => return Err(End::gone("closed by the client")),
+            Message::Close(_) => return Err(End::gone("closed by the client", "")),
         };
         self.encoding = frame.encoding();
         match frame::decode(frame) {
@@ -115,8 +120,7 @@ impl Connection {
                 tracing::debug!(connection = self.id.0, %error, "message ignored");
                 self.report_alive().await
             }
-            Err(error @ FrameError::TooLarge { .. }) => Err(End::said(close_code::SIZE, &error)),
-            Err(error) => Err(End::said(close_code::INVALID, &error)),
+            Err(error) => Err(End::of_frame(&error)),
         }
     }
 
@@ -125,13 +129,16 @@ impl Connection {
             Some(Outgoing::Message(message)) => match frame::encode(&message, self.encoding) {
                 Ok(EncodedFrame::Binary(bytes)) => self.write(Message::Binary(bytes.into())).await,
                 Ok(EncodedFrame::Text(text)) => self.write(Message::Text(text.into())).await,
-                Err(error) => Err(End::said(close_code::ERROR, &error)),
+                Err(error) => {
+                    Err(End::said(close_code::ERROR, "a message cannot be encoded", &error))
+                }
             },
             Some(Outgoing::Close(CloseCause::Finished)) => {
-                Err(End::said(close_code::NORMAL, &"finished"))
+                Err(End::said(close_code::NORMAL, "finished", &"finished"))
             }
             Some(Outgoing::Close(CloseCause::TooSlow)) => {
-                Err(End::said(close_code::POLICY, &"too many messages wait: read faster"))
+                let reason = "too many messages wait: read faster";
+                Err(End::said(close_code::POLICY, "reads too slowly", &reason))
             }
             None => Err(End::SHUTTING_DOWN),
         }
@@ -145,8 +152,8 @@ impl Connection {
     async fn write(&mut self, message: Message) -> Result<(), End> {
         match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::gone(&format!("cannot write: {error}"))),
-            Err(_) => Err(End::gone("the client does not read")),
+            Ok(Err(error)) => Err(End::gone("the client cannot be written to", &error)),
+            Err(_) => Err(End::gone("the client does not read", "")),
         }
     }
 
@@ -164,7 +171,8 @@ impl Connection {
 
 impl End {
     const SHUTTING_DOWN: Self = Self {
-        log: Cow::Borrowed("the server is shutting down"),
+        cause: "the server is shutting down",
+        detail: String::new(),
         close: Some(CloseFrame {
             code: close_code::AWAY,
             reason: Utf8Bytes::from_static("the server is shutting down"),
@@ -172,37 +180,71 @@ impl End {
     };
 
     /// There is nobody to tell.
-    fn gone(log: &str) -> Self {
-        Self { log: log.to_owned().into(), close: None }
+    fn gone(cause: &'static str, detail: impl Display) -> Self {
+        Self { cause, detail: detail.to_string(), close: None }
     }
 
-    fn said(code: u16, reason: &impl std::fmt::Display) -> Self {
-        let log = reason.to_string();
-        let mut end = log.len().min(MAX_REASON_BYTES);
-        while !log.is_char_boundary(end) {
+    /// The client is told `reason`, as much of it as fits.
+    fn said(code: u16, cause: &'static str, reason: &impl Display) -> Self {
+        let detail = reason.to_string();
+        let mut end = detail.len().min(MAX_REASON_BYTES);
+        while !detail.is_char_boundary(end) {
             end -= 1;
         }
-        let reason = log[..end].into();
-        Self { log: log.into(), close: Some(CloseFrame { code, reason }) }
+        let reason = detail[..end].into();
+        Self { cause, detail, close: Some(CloseFrame { code, reason }) }
+    }
+
+    /// What the frame's reader refused.
+    fn of_frame(error: &FrameError) -> Self {
+        let (code, cause) = match error {
+            FrameError::TooLarge { .. } => (close_code::SIZE, "a frame was too large"),
+            FrameError::Json(_) => (close_code::INVALID, "a text frame was not JSON of a request"),
+            FrameError::Protobuf(_) => {
+                (close_code::INVALID, "a binary frame was not protobuf of a request")
+            }
+            FrameError::UnknownKind => (close_code::INVALID, "a request was of an unknown kind"),
+        };
+        Self::said(code, cause, error)
     }
 
     /// What the WebSocket itself refused, before it was a frame.
     fn of_transport(error: axum::Error) -> Self {
         use tungstenite::Error;
+        use tungstenite::error::ProtocolError;
+        const LOST: &str = "the connection broke";
         match error.into_inner().downcast::<Error>().map(|error| *error) {
-            Ok(error @ Error::Utf8(_)) => Self::said(close_code::INVALID, &error),
+            Ok(error @ Error::Utf8(_)) => {
+                Self::said(close_code::INVALID, "a text frame was not UTF-8", &error)
+            }
             Ok(Error::Capacity(_)) => Self::said(
                 close_code::SIZE,
+                "a frame was too large",
                 &format!("frame too large: the limit is {MAX_FRAME_BYTES} bytes"),
             ),
-            Ok(
-                error @ Error::Protocol(
-                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                ),
-            ) => Self::gone(&error.to_string()),
-            Ok(error @ Error::Protocol(_)) => Self::said(close_code::PROTOCOL, &error),
-            Ok(error) => Self::gone(&error.to_string()),
-            Err(error) => Self::gone(&error.to_string()),
+            Ok(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                Self::gone(LOST, error)
+            }
+            Ok(error @ Error::Protocol(_)) => {
+                Self::said(close_code::PROTOCOL, "the WebSocket protocol was violated", &error)
+            }
+            Ok(error) => Self::gone(LOST, error),
+            Err(error) => Self::gone(LOST, error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_wrote_is_in_no_info_line() {
+        let error = frame::decode(Frame::Text(r#"{"offer": "Ann's secret"}"#)).unwrap_err();
+        assert!(error.to_string().contains("Ann's secret"), "{error}");
+        let end = End::of_frame(&error);
+        assert!(!end.cause.contains("secret"), "{}", end.cause);
+        assert!(end.detail.contains("secret"));
+        assert!(end.close.unwrap().reason.len() <= MAX_REASON_BYTES);
     }
 }

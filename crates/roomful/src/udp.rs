@@ -47,6 +47,11 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// saturated device queues old media in front of new. Capped by `net.core.wmem_max` likewise.
 const SEND_BUFFER: usize = 4 << 20;
 
+/// Complaints about earlier datagrams that one read skips. Each is reported once, so a burst of
+/// them is as long as a burst of sends; smaller, and reading pauses after a burst to clients that
+/// have gone; larger only matters to a system that repeats itself, which would hold the worker.
+const MAX_COMPLAINTS: usize = 1024;
+
 /// A non-blocking UDP socket that receives in batches and knows the local address of each datagram.
 ///
 /// Register it with `mio` for readability; readiness is edge-triggered, so read until
@@ -101,11 +106,13 @@ impl UdpSocket {
     /// noticed by its silence.
     ///
     /// # Errors
-    /// Only what makes the socket unusable.
+    /// The system could not deliver. [`is_fatal`] says whether the socket is unusable; otherwise
+    /// datagrams may wait that readiness will not report again, so read again a little later.
     pub(crate) fn recv_batch(
         &mut self,
         mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
     ) -> io::Result<usize> {
+        let mut complaints = 0;
         loop {
             match self.receiver.receive(&self.socket, self.local, &mut each) {
                 Ok(received) => {
@@ -116,7 +123,11 @@ impl UdpSocket {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if is_about_an_earlier_datagram(&error) => {}
+                Err(error)
+                    if is_about_an_earlier_datagram(&error) && complaints < MAX_COMPLAINTS =>
+                {
+                    complaints += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -189,6 +200,15 @@ struct Received {
     datagrams: usize,
     /// Datagrams thrown away because they did not fit.
     truncated: usize,
+}
+
+/// Whether a failed receive says that the socket cannot be used. Everything else (no memory, no
+/// buffers, whatever a system thinks of) passes, and a worker that ends takes its calls along.
+pub(crate) fn is_fatal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP)
+    )
 }
 
 /// The same address with IPv4 written as IPv4, and without the parts of IPv6 that do not identify.

@@ -22,6 +22,7 @@ use event_loop::EventLoop;
 
 mod event_loop;
 mod outbox;
+mod readiness;
 
 /// Mails that may wait for a worker. More, and a stalled worker hides it for longer; fewer, and a
 /// room whose every member reports at once makes connections wait for each other.

@@ -1,7 +1,7 @@
 //! The command line, every flag of which is an environment variable, too.
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
@@ -43,13 +43,18 @@ pub struct Flags {
     #[arg(help_heading = "Who may join")]
     pub keys: Option<String>,
 
-    /// The same under LiveKit's name; only the environment is read.
+    /// The same under the name of LiveKit's variable, for its deployments; `--keys` wins.
     #[arg(long, env = "LIVEKIT_KEYS", hide = true, hide_env_values = true)]
     pub livekit_keys: Option<String>,
 
     /// Participants one room may hold, 0 for no limit [default: 0].
     #[arg(long, value_name = "N", env = "ROOMFUL_MAX_PARTICIPANTS", help_heading = "Who may join")]
     pub max_participants: Option<u32>,
+
+    /// Connections to the page and the signalling that may be open at a time [default: 10000].
+    #[arg(long, value_name = "N", env = "ROOMFUL_MAX_CONNECTIONS")]
+    #[arg(help_heading = "Serving the page")]
+    pub max_connections: Option<NonZeroU32>,
 
     /// First UDP port for media, one for each worker, or a range such as 7882-7889
     /// [default: 7882].

@@ -1,32 +1,34 @@
 //! The endpoints of the page.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::uri::Authority;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use roomful_sfu::ids::{Identity, RoomName, UnixTime};
+use roomful_sfu::ids::{RoomName, UnixTime};
 use roomful_sfu::token::{Grant, MAX_NAME_BYTES};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::App;
+use super::identity::NoRandomness;
 use super::rtc::unix_now;
+use super::{App, IdentityMaker, origin};
 
-/// Largest body of a token request, in bytes; attributes and metadata included.
+/// Largest body of a token request, in bytes. JSON may write a byte of what is in it as six.
 pub(super) const MAX_TOKEN_REQUEST_BYTES: usize = 64 * 1024;
 
 /// Lifetime of a token for the page, in seconds. It is checked on joining and on every reconnect:
 /// shorter than the longest call, and a participant who loses the network late cannot come back.
 const TOKEN_LIFETIME_SECONDS: u64 = 24 * 3600;
 
-/// Random bytes of an identity made here: by the birthday bound, one collision in a room of a
-/// million takes 2^40 rooms.
-const IDENTITY_BYTES: usize = 10;
+/// Most that metadata, attribute names and attribute values may hold together, in bytes. The token
+/// carries them in a request line, in which they grow by four thirds, and every roster repeats
+/// them; smaller refuses applications that keep a picture's address and a few settings there.
+const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 
 /// LiveKit's token-source request. Fields of other services (`room_config`) are ignored.
 #[derive(Default, Deserialize)]
@@ -34,6 +36,7 @@ const IDENTITY_BYTES: usize = 10;
 pub(super) struct TokenRequest {
     room_name: String,
     participant_name: String,
+    /// A secret of the page, not the identity itself: see [`IdentityMaker`].
     participant_identity: String,
     participant_metadata: String,
     participant_attributes: BTreeMap<String, String>,
@@ -55,8 +58,23 @@ pub(super) enum ApiError {
     TooLong { what: &'static str },
     #[error("{what} holds a control character")]
     ControlCharacter { what: &'static str },
+    #[error(
+        "participant_metadata and participant_attributes hold {size} bytes: at most \
+         {MAX_DESCRIPTION_BYTES} together"
+    )]
+    DescriptionTooLong { size: usize },
     #[error("the Host header is missing or malformed")]
     Host,
+    #[error(
+        "a page of another site may not ask for tokens; if this is the server's own page, the proxy \
+         in front must pass the Host header on"
+    )]
+    CrossOrigin,
+    #[error(
+        "a server that is open for trial does not answer to this name over plain HTTP: use \
+         localhost or an IP address, put HTTPS in front, or configure keys and page.open"
+    )]
+    Rebound,
     #[error("there is nothing at this address")]
     NotFound,
     #[error("the system gave no randomness, or no key is configured")]
@@ -75,23 +93,31 @@ pub(super) async fn unknown() -> ApiError {
 
 /// `POST /api/token`: a token to join one room under one name.
 ///
-/// No other origin may ask from a browser: the answer carries no CORS headers, and the JSON content
-/// type that is required makes browsers ask for them. Otherwise any page on the Internet could
-/// walk its visitors into the calls of their own network.
+/// No other origin may ask from a browser: the answer carries no CORS headers, the JSON content
+/// type that is required makes browsers ask for them, and an origin that shows is compared.
+/// Otherwise any page on the Internet could walk its visitors into the calls of their own network.
 pub(super) async fn token(
     State(app): State<Arc<App>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     request: Result<Json<TokenRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
-    if !app.page_open {
+    let admission = &app.admission;
+    if !admission.page_open {
         return Err(ApiError::Closed);
     }
+    if origin::is_cross_origin(&headers) {
+        return Err(ApiError::CrossOrigin);
+    }
+    if admission.is_trial && origin::may_be_rebound(client, &headers) {
+        return Err(ApiError::Rebound);
+    }
     let Json(request) = request?;
-    let grant = grant(request)?;
+    let grant = grant(request, &admission.identities)?;
     let server_url = server_url(&headers)?;
     let now = unix_now();
     let expires = UnixTime(now.0 + TOKEN_LIFETIME_SECONDS);
-    let token = app.keys.sign(&grant, now, expires).ok_or(ApiError::Internal)?;
+    let token = admission.keys.sign(&grant, now, expires).ok_or(ApiError::Internal)?;
     let answer = json!({
         "server_url": server_url,
         "participant_token": token,
@@ -102,14 +128,21 @@ pub(super) async fn token(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
-fn grant(request: TokenRequest) -> Result<Grant, ApiError> {
-    let room = name("room_name", &request.room_name)?;
+fn grant(request: TokenRequest, identities: &IdentityMaker) -> Result<Grant, ApiError> {
+    let room = RoomName::new(name("room_name", &request.room_name)?);
     let display = name("participant_name", &request.participant_name)?;
-    let identity = match request.participant_identity.trim() {
-        "" => random_identity()?,
-        _ => name("participant_identity", &request.participant_identity)?,
+    let seed = match request.participant_identity.trim() {
+        "" => String::new(),
+        seed => name("participant_identity", seed)?,
     };
-    let mut grant = Grant::new(Identity::new(identity), display, RoomName::new(room));
+    let attributes = request.participant_attributes.iter();
+    let size = attributes.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+        + request.participant_metadata.len();
+    if size > MAX_DESCRIPTION_BYTES {
+        return Err(ApiError::DescriptionTooLong { size });
+    }
+    let identity = identities.identity(&room, &seed)?;
+    let mut grant = Grant::new(identity, display, room);
     grant.metadata = request.participant_metadata;
     grant.attributes = request.participant_attributes;
     grant.can_update_own_metadata = true;
@@ -132,20 +165,10 @@ fn name(what: &'static str, text: &str) -> Result<String, ApiError> {
     Ok(text.to_owned())
 }
 
-fn random_identity() -> Result<String, ApiError> {
-    let mut bytes = [0; IDENTITY_BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| ApiError::Internal)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 /// Where the client of this request reaches the signalling: the host it used, encrypted if it or
 /// the proxy in front was.
 fn server_url(headers: &HeaderMap) -> Result<String, ApiError> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host: Authority = host.and_then(|host| host.parse().ok()).ok_or(ApiError::Host)?;
-    if host.as_str().contains('@') {
-        return Err(ApiError::Host);
-    }
+    let host = origin::host(headers).ok_or(ApiError::Host)?;
     let proto = headers.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok());
     let encrypted = proto.is_some_and(|proto| {
         // A chain of proxies lists one each, the outermost first.
@@ -162,10 +185,19 @@ impl ApiError {
             ApiError::Missing { .. } => (StatusCode::BAD_REQUEST, "missing"),
             ApiError::TooLong { .. } => (StatusCode::BAD_REQUEST, "too_long"),
             ApiError::ControlCharacter { .. } => (StatusCode::BAD_REQUEST, "control_character"),
+            ApiError::DescriptionTooLong { .. } => (StatusCode::BAD_REQUEST, "too_long"),
+            ApiError::CrossOrigin => (StatusCode::FORBIDDEN, "cross_origin"),
+            ApiError::Rebound => (StatusCode::FORBIDDEN, "unknown_host"),
             ApiError::Host => (StatusCode::BAD_REQUEST, "bad_host"),
             ApiError::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             ApiError::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
+    }
+}
+
+impl From<NoRandomness> for ApiError {
+    fn from(_: NoRandomness) -> Self {
+        Self::Internal
     }
 }
 
@@ -220,7 +252,9 @@ mod tests {
             participant_name: "Ann".into(),
             ..TokenRequest::default()
         };
-        let (one, other) = (grant(request()).unwrap(), grant(request()).unwrap());
+        let identities = IdentityMaker::new().unwrap();
+        let one = grant(request(), &identities).unwrap();
+        let other = grant(request(), &identities).unwrap();
         assert_eq!((one.name.as_str(), other.name.as_str()), ("Ann", "Ann"));
         assert_ne!(one.identity, other.identity);
     }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomful_sfu::ids::{RoomName, UnixTime};
@@ -18,7 +18,9 @@ use roomful_sfu::join::{self, JoinAttempt, JoinError};
 use roomful_sfu::token::TokenError;
 use serde::Deserialize;
 
-use super::{App, canonical, text};
+use super::origin::is_this_machine;
+use super::serve::Slot;
+use super::{App, text};
 use crate::signal::{self, TRANSPORT_FRAME_LIMIT};
 
 /// The query of both endpoints.
@@ -58,6 +60,7 @@ impl Refusal {
 pub(super) async fn connect(
     State(app): State<Arc<App>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Extension(slot): Extension<Slot>,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -78,9 +81,8 @@ pub(super) async fn connect(
         .max_frame_size(TRANSPORT_FRAME_LIMIT)
         .max_message_size(TRANSPORT_FRAME_LIMIT)
         .on_upgrade(move |socket| async move {
-            app.connections.send_modify(|open| *open += 1);
             signal::serve(socket, connection, attempt, worker).await;
-            app.connections.send_modify(|open| *open -= 1);
+            drop(slot);
         })
 }
 
@@ -115,12 +117,12 @@ fn attempt(
     client: SocketAddr,
 ) -> Result<JoinAttempt, Refusal> {
     let token = access_token(query, headers)?;
-    let grant = app.keys.verify(token, unix_now())?;
+    let grant = app.admission.keys.verify(token, unix_now())?;
     if let Some(room) = &query.room {
         grant.require_room(&RoomName::new(room))?;
     }
     let request = join::decode(&query.join_request)?;
-    let from_loopback = app.loopback_for_all || is_local(client, headers);
+    let from_loopback = app.admission.loopback_for_all || is_this_machine(client, headers);
     Ok(JoinAttempt::new(grant, request, from_loopback)?)
 }
 
@@ -133,13 +135,6 @@ fn access_token<'a>(query: &'a JoinQuery, headers: &'a HeaderMap) -> Result<&'a 
             .ok_or(Refusal::Authorization),
         None => Ok(&query.access_token),
     }
-}
-
-/// Whether the client itself, and not a proxy in front of it, is on this machine.
-fn is_local(client: SocketAddr, headers: &HeaderMap) -> bool {
-    canonical(client).ip().is_loopback()
-        && !headers.contains_key("x-forwarded-for")
-        && !headers.contains_key(header::FORWARDED)
 }
 
 fn refuse(refusal: &Refusal) -> Response {

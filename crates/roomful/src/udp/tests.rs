@@ -392,3 +392,12 @@ fn await_readable(socket: &mut UdpSocket) {
     poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(1))).unwrap();
     poll.registry().deregister(socket).unwrap();
 }
+
+#[test]
+fn want_of_memory_passes_and_a_closed_descriptor_does_not() {
+    let is_fatal = |code| is_fatal(&io::Error::from_raw_os_error(code));
+    for passing in [libc::ENOMEM, libc::ENOBUFS, libc::EINTR, libc::ENETDOWN, libc::EIO] {
+        assert!(!is_fatal(passing), "{passing}");
+    }
+    assert!(is_fatal(libc::EBADF) && is_fatal(libc::ENOTSOCK));
+}

@@ -11,8 +11,10 @@ use roomful_sfu::{Datagram, Output, Sfu, SfuEvent, Transmit};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::outbox::SendError;
+use super::readiness::Readiness;
 use super::{CloseCause, Mail, Outbox, WorkerSeed};
-use crate::udp::{SendQueue, UdpSocket};
+use crate::udp::{SendQueue, UdpSocket, is_fatal};
 
 const SOCKET: Token = Token(0);
 const MAILBOX: Token = Token(1);
@@ -38,8 +40,7 @@ pub(super) struct EventLoop {
     socket: UdpSocket,
     mails: mpsc::Receiver<Mail>,
     state: State,
-    /// The socket may hold datagrams: readiness is edge-triggered, so it is remembered here.
-    socket_ready: bool,
+    readiness: Readiness,
     /// The mailbox may hold mails.
     mail_ready: bool,
 }
@@ -73,7 +74,8 @@ impl EventLoop {
             next_timeout: now,
         };
         state.drain(now);
-        Ok((Self { poll, socket, mails, state, socket_ready: true, mail_ready: true }, waker))
+        let readiness = Readiness::unknown();
+        Ok((Self { poll, socket, mails, state, readiness, mail_ready: true }, waker))
     }
 
     /// Runs until [`Mail::Shutdown`], or until the socket is unusable.
@@ -121,19 +123,20 @@ impl EventLoop {
     }
 
     fn read_socket(&mut self) -> io::Result<()> {
-        if !self.socket_ready {
-            return Ok(());
-        }
         for _ in 0..RECEIVE_BUDGET {
             let now = Instant::now();
+            if !self.readiness.is_ready(now) {
+                break;
+            }
             let state = &mut self.state;
             let received = self.socket.recv_batch(|source, destination, payload| {
                 state.sfu.handle_datagram(Datagram { source, destination, payload }, now);
                 state.drain(now);
-            })?;
-            if received == 0 {
-                self.socket_ready = false;
-                break;
+            });
+            match received {
+                Ok(datagrams) => self.readiness.handle_read(datagrams),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => self.readiness.handle_error(&error, now),
             }
             if !self.state.overflow.is_empty() {
                 self.state.flush(&self.socket);
@@ -144,10 +147,13 @@ impl EventLoop {
 
     /// Sleeps until there is something to do, or only looks if there already is.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let sleep = if self.socket_ready || self.mail_ready {
+        let now = Instant::now();
+        let sleep = if self.readiness.is_ready(now) || self.mail_ready {
             Duration::ZERO
         } else {
-            self.state.next_timeout.saturating_duration_since(Instant::now()).min(LONGEST_SLEEP)
+            let next = self.state.next_timeout;
+            let next = self.readiness.retry_at().map_or(next, |retry| retry.min(next));
+            next.saturating_duration_since(now).min(LONGEST_SLEEP)
         };
         match self.poll.poll(events, Some(sleep)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -155,7 +161,7 @@ impl EventLoop {
         }
         for event in events.iter() {
             match event.token() {
-                SOCKET => self.socket_ready = true,
+                SOCKET => self.readiness.handle_arrival(),
                 _ => self.mail_ready = true,
             }
         }
@@ -172,8 +178,6 @@ impl State {
             }
             // A connection that this side has ended may still have mails on their way.
             Mail::Message { from, message } if self.outboxes.contains_key(&from) => {
-                self.sfu.handle_alive(from, now);
-                self.drain(now);
                 self.sfu.handle_message(from, *message, now);
             }
             Mail::Alive { connection } if self.outboxes.contains_key(&connection) => {
@@ -213,13 +217,15 @@ impl State {
                 }
                 Output::Message { connection, message } => {
                     let Some(outbox) = self.outboxes.get(&connection) else { continue };
-                    if !outbox.send(message)
-                        && let Some(outbox) = self.outboxes.remove(&connection)
+                    let Err(error) = outbox.send(message) else { continue };
+                    // Of one that is gone, its own task logs why.
+                    if let Some(outbox) = self.outboxes.remove(&connection)
+                        && error == SendError::Full
                     {
                         tracing::info!(connection = connection.0, "closed: reads too slowly");
                         outbox.close(CloseCause::TooSlow);
-                        broken.push(connection);
                     }
+                    broken.push(connection);
                 }
                 Output::Close { connection } => {
                     if let Some(outbox) = self.outboxes.remove(&connection) {

@@ -2,6 +2,7 @@
 
 use livekit_protocol::SignalResponse;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// Messages that may wait for one connection. A newcomer to a room of hundreds causes bursts of
 /// some tens; more than this waits only for a client that does not read. Larger, and a dead client
@@ -26,6 +27,15 @@ pub(crate) enum CloseCause {
     TooSlow,
 }
 
+/// Why a message cannot be queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendError {
+    /// Too much waits already: the client reads too slowly.
+    Full,
+    /// The connection's task has ended.
+    Gone,
+}
+
 /// The worker's end. Bounded and lossless: full, it ends the connection. Dropping it ends the
 /// connection, too, after all that was sent.
 pub(crate) struct Outbox {
@@ -43,11 +53,15 @@ pub(crate) fn outbox() -> Option<(Outbox, mpsc::Receiver<Outgoing>)> {
 }
 
 impl Outbox {
-    /// Queues `message`. Returns `false` if that cannot be done (too much waits already, or the
-    /// connection is gone): the connection is then to be closed.
-    #[must_use]
-    pub(crate) fn send(&self, message: Box<SignalResponse>) -> bool {
-        self.messages.try_send(Outgoing::Message(message)).is_ok()
+    /// Queues `message`.
+    ///
+    /// # Errors
+    /// It cannot be queued: the connection is to be forgotten, and closed if it still exists.
+    pub(crate) fn send(&self, message: Box<SignalResponse>) -> Result<(), SendError> {
+        self.messages.try_send(Outgoing::Message(message)).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Full,
+            TrySendError::Closed(_) => SendError::Gone,
+        })
     }
 
     /// Queues the end.
@@ -64,15 +78,23 @@ mod tests {
     fn a_full_outbox_still_takes_the_last_word() {
         let (outbox, mut receiver) = outbox().unwrap();
         let mut sent = 0;
-        while outbox.send(Box::default()) {
+        while outbox.send(Box::default()).is_ok() {
             sent += 1;
         }
         assert_eq!(sent, OUTBOX_CAPACITY);
+        assert_eq!(outbox.send(Box::default()), Err(SendError::Full));
         outbox.close(CloseCause::TooSlow);
         for _ in 0..OUTBOX_CAPACITY {
             assert!(matches!(receiver.try_recv(), Ok(Outgoing::Message(_))));
         }
         assert!(matches!(receiver.try_recv(), Ok(Outgoing::Close(CloseCause::TooSlow))));
         assert!(matches!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_not_called_slow() {
+        let (outbox, receiver) = outbox().unwrap();
+        drop(receiver);
+        assert_eq!(outbox.send(Box::default()), Err(SendError::Gone));
     }
 }

@@ -1,4 +1,9 @@
+use std::time::{Duration, Instant};
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::stage::{KEY, SECRET, Stage, join_request, token, token_until};
 
@@ -90,6 +95,7 @@ async fn a_token_request_that_cannot_be_met_says_why() {
         (json!({"room_name": "garden", "participant_name": "  "}), 400, "missing"),
         (json!({"room_name": "x".repeat(257), "participant_name": "Ann"}), 400, "too_long"),
         (json!({"room_name": "a\u{7}", "participant_name": "Ann"}), 400, "control_character"),
+        (described(15_000), 400, "too_long"),
         (json!({"room_name": 7, "participant_name": "Ann"}), 422, "bad_request"),
         (json!("garden"), 422, "bad_request"),
         (json!({"room_name": "x".repeat(100_000)}), 413, "bad_request"),
@@ -103,6 +109,80 @@ async fn a_token_request_that_cannot_be_met_says_why() {
     let no_type = stage.request("POST", "/api/token", &[], b"{}").await;
     assert_eq!(no_type.status, 415, "what a form of another site could send is refused");
     assert_eq!(stage.get("/api/nothing", &[]).await.json()["error"]["code"], "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_a_place_by_what_the_roster_shows() {
+    let stage = Stage::start(&[]);
+    let identity = async |seed: &str| {
+        let request = json!({
+            "room_name": "garden", "participant_name": "Ann", "participant_identity": seed
+        });
+        let answer = stage.post_json("/api/token", &request).await;
+        answer.json()["participant_identity"].as_str().unwrap().to_owned()
+    };
+    let ann = identity("secret of a tab").await;
+    assert_ne!(ann, "secret of a tab");
+    assert_eq!(identity("secret of a tab").await, ann, "a reload takes its own place");
+    assert_ne!(identity(&ann).await, ann);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_gets_no_token() {
+    let stage = Stage::start(&[]);
+    let body = json!({"room_name": "garden", "participant_name": "Ann"}).to_string();
+    let json = ("content-type", "application/json");
+    let own = format!("http://{}", stage.address);
+    for (header, status) in [
+        (("origin", own.as_str()), 200),
+        (("origin", "https://evil.example"), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+    ] {
+        let answer = stage.request("POST", "/api/token", &[json, header], body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{header:?}");
+        assert!(status == 200 || answer.json()["error"]["code"] == "cross_origin");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_anyone_may_have_pointed_here_gets_no_token_on_trial() {
+    let body = json!({"room_name": "garden", "participant_name": "Ann"}).to_string();
+    let request = format!(
+        "POST /api/token HTTP/1.1\r\nhost: evil.example:7880\r\norigin: http://evil.example:7880\r\n\
+         x-forwarded-for: 1\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let trial = Stage::start(&[]).raw(request.as_bytes()).await;
+    assert_eq!((trial.status, &trial.json()["error"]["code"]), (403, &json!("unknown_host")));
+    assert!(trial.text().contains("HTTPS") && trial.text().contains("localhost"));
+    let decided = Stage::start(&[&format!("--keys={KEY}: {SECRET}"), "--open-page"]);
+    assert_eq!(decided.raw(request.as_bytes()).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_says_so_and_serves_again_when_somebody_leaves() {
+    let stage = Stage::start(&["--max-connections=1", &format!("--keys={KEY}: {SECRET}")]);
+    let mut ann = stage.join("garden", "ann").await;
+    ann.message().await;
+    let refused = stage.get("/healthcheck", &[]).await;
+    assert_eq!((refused.status, refused.text().contains("full")), (503, true));
+    drop(ann);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.get("/healthcheck", &[]).await.status != 200 {
+        assert!(Instant::now() < deadline, "the place is free again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_finishes_a_request_is_hung_up_on() {
+    let stage = Stage::start(&["--max-connections=1"]);
+    let mut slow = TcpStream::connect(stage.address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let end = timeout(Duration::from_secs(15), slow.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "the connection is closed");
+    assert_eq!(stage.get("/healthcheck", &[]).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,6 +248,16 @@ async fn the_old_protocol_is_declined_by_name() {
         let answer = stage.get(path, &[]).await;
         assert_eq!((answer.status, answer.text().contains("/rtc/v1")), (404, true));
     }
+}
+
+/// A request with metadata and attributes of twice this size together.
+fn described(size: usize) -> serde_json::Value {
+    json!({
+        "room_name": "garden",
+        "participant_name": "Ann",
+        "participant_metadata": "x".repeat(size),
+        "participant_attributes": {"x": "x".repeat(size)},
+    })
 }
 
 /// The path of the first script of the page.

@@ -50,6 +50,12 @@ fn wrong_settings_are_named_with_a_remedy() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_named_with_those_that_are() {
+    let ports = ["--port=0", "--udp-port=0"];
+    fails(&[ports[0], ports[1], "--interface=warp0"], 1, &["warp0", "lo", "--interface"]);
+}
+
+#[test]
 fn the_environment_is_read() {
     let output = Command::new(program()).env("ROOMFUL_PORT", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -96,6 +96,15 @@ impl Stage {
         Answer::parse(&bytes)
     }
 
+    /// Sends exactly these bytes, which must ask for the end of the connection.
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an answer");
+        Answer::parse(&bytes)
+    }
+
     /// Opens the signalling WebSocket as `identity` in `room`.
     pub(crate) async fn join(&self, room: &str, identity: &str) -> Participant {
         let query =
