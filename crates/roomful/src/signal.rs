@@ -107,18 +107,22 @@ impl Connection {
         let frame = match &message {
             Message::Binary(bytes) => Frame::Binary(bytes),
             Message::Text(text) => Frame::Text(text),
-            Message::Ping(_) | Message::Pong(_) => return self.report_alive().await,
+            Message::Ping(_) | Message::Pong(_) => {
+                self.tell(Mail::Alive { connection: self.id }).await;
+                return Ok(());
+            }
             Message::Close(_) => return Err(End::gone("closed by the client", "")),
         };
         self.encoding = frame.encoding();
         match frame::decode(frame) {
             Ok(message) => {
-                let mail = Mail::Message { from: self.id, message: Box::new(message) };
-                self.worker.send(mail).await.map_err(|_| End::SHUTTING_DOWN)
+                self.tell(Mail::Message { from: self.id, message: Box::new(message) }).await;
+                Ok(())
             }
             Err(error @ FrameError::UnknownKind) => {
                 tracing::debug!(connection = self.id.0, %error, "message ignored");
-                self.report_alive().await
+                self.tell(Mail::Alive { connection: self.id }).await;
+                Ok(())
             }
             Err(error) => Err(End::of_frame(&error)),
         }
@@ -144,9 +148,12 @@ impl Connection {
         }
     }
 
-    async fn report_alive(&mut self) -> Result<(), End> {
-        let mail = Mail::Alive { connection: self.id };
-        self.worker.send(mail).await.map_err(|_| End::SHUTTING_DOWN)
+    /// A worker that has ended hears nothing, and has left its last words in the outbox: those are
+    /// still to be written, and the end of the outbox ends the connection.
+    async fn tell(&mut self, mail: Mail) {
+        if let Err(error) = self.worker.send(mail).await {
+            tracing::debug!(connection = self.id.0, %error, "mail not delivered");
+        }
     }
 
     async fn write(&mut self, message: Message) -> Result<(), End> {
