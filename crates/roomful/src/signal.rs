@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite;
 use crate::worker::{CloseCause, Mail, Outgoing, WorkerHandle, outbox};
 
 /// The transport's own limit, above the protocol's: frames in between are read and answered with
-/// a reason; beyond it the connection may just break, since the rest is never read.
-pub(crate) const TRANSPORT_FRAME_LIMIT: usize = 4 * MAX_FRAME_BYTES;
+/// a reason; beyond it the connection may just break, since the rest is never read. Larger lets one connection
+/// take more memory, smaller leaves honest mistakes without their reason.
+pub(crate) const TRANSPORT_FRAME_LIMIT: usize = 16 * MAX_FRAME_BYTES;
 
 /// Time between two pings of the server. A client that neither answers these nor sends media must
 /// be marked as lost within 3 s; at 1 s two may be lost on the way. Shorter costs phones battery.
