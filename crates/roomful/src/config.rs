@@ -37,6 +37,17 @@ const DEFAULT_MAX_CONNECTIONS: NonZeroU32 =
 /// HS256, below which a stolen token can be attacked offline (RFC 7518 §3.2).
 const STRONG_SECRET_BYTES: usize = 32;
 
+/// Who may join through the built-in page, without a token of the operator's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageAccess {
+    /// Everyone who reaches the server.
+    Everyone,
+    /// Whoever sits at this machine: nobody said who may, and keys say that not everyone may.
+    ThisMachine,
+    /// Nobody.
+    Nobody,
+}
+
 /// Everything the server needs to know before it starts.
 pub struct Config {
     /// Addresses on which the page and the signalling are served.
@@ -45,8 +56,8 @@ pub struct Config {
     pub port: u16,
     /// The key pairs whose tokens are accepted. Empty: open mode, with a key for this run only.
     pub keys: ApiKeys,
-    /// Whether `POST /api/token` gives a token to whoever asks.
-    pub page_open: bool,
+    /// To whom `POST /api/token` gives a token.
+    pub page_access: PageAccess,
     /// Media workers: threads, each with a UDP port of its own.
     pub workers: NonZeroUsize,
     /// Participants one room may hold; 0 is no limit.
@@ -121,7 +132,12 @@ impl Config {
             bind_addresses: bind_addresses(&flags.bind, file.bind_addresses)?,
             port: flags.port.or(file.port).unwrap_or(DEFAULT_PORT),
             // Whoever configures keys decides who comes in; without keys everybody does.
-            page_open: page_open.unwrap_or(keys.is_empty()),
+            page_access: match page_open {
+                Some(true) => PageAccess::Everyone,
+                Some(false) => PageAccess::Nobody,
+                None if keys.is_empty() => PageAccess::Everyone,
+                None => PageAccess::ThisMachine,
+            },
             keys,
             workers,
             max_participants: flags

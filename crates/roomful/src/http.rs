@@ -23,6 +23,7 @@ use axum::routing::{get, post};
 use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
 
+use crate::config::PageAccess;
 use crate::placement;
 use crate::worker::WorkerHandle;
 
@@ -47,8 +48,8 @@ pub(crate) struct App {
 pub(crate) struct Admission {
     /// The key pairs whose tokens are accepted; the first signs.
     pub(crate) keys: ApiKeys,
-    /// Whether `/api/token` gives tokens.
-    pub(crate) page_open: bool,
+    /// To whom `/api/token` gives tokens.
+    pub(crate) page_access: PageAccess,
     /// Whether nobody decided that `/api/token` is for the public: then a name that a page of the
     /// Internet may have pointed at this machine is refused.
     pub(crate) is_trial: bool,

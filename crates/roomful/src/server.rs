@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::addresses::{are_of_this_machine_only, media_addresses};
-use crate::config::{Config, MediaConfig};
+use crate::config::{Config, MediaConfig, PageAccess};
 use crate::http::{self, Admission, App, Connections, IdentityMaker};
 use crate::udp::UdpSocket;
 use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
@@ -62,7 +62,7 @@ impl Server {
         let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
         let admission = Admission {
             keys,
-            page_open: config.page_open,
+            page_access: config.page_access,
             is_trial: is_open_for_trial,
             loopback_for_all: config.media.enable_loopback_candidate,
             identities: IdentityMaker::new()?,
@@ -119,10 +119,11 @@ impl Server {
                 "no API keys are configured: everybody who reaches this server may join any room; \
                  set LIVEKIT_KEYS or keys in the file to decide who comes in"
             );
-        } else if !self.admission.page_open {
-            tracing::info!(
-                "the built-in page gives no tokens, since API keys are configured; \
-                 --open-page changes that"
+        } else if self.admission.page_access == PageAccess::ThisMachine {
+            tracing::warn!(
+                "API keys are configured: through the built-in page only people at this machine may \
+                 join; behind a proxy on this machine, say --open-page=true (everyone) or =false \
+                 (nobody)"
             );
         }
         let Some(address) = self.local_addresses().first().copied() else { return };

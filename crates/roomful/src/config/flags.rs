@@ -28,10 +28,12 @@ pub struct Flags {
     #[arg(help_heading = "Serving the page")]
     pub bind: Vec<IpAddr>,
 
-    /// Let everybody who opens the page join any room [default: true without keys, else false].
+    /// Let everybody who opens the page join any room [default: true without keys; with keys, only
+    /// people at this machine].
     ///
     /// With keys, tokens normally come from your own application. Set this to true if visitors of
-    /// the built-in page may join without one.
+    /// the built-in page may join without one, and to false if nobody may. Behind a proxy on this
+    /// machine set it either way: everybody may seem to sit here.
     #[arg(long, value_name = "BOOL", env = "ROOMFUL_OPEN_PAGE", num_args = 0..=1)]
     #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
     #[arg(help_heading = "Who may join")]

@@ -6,7 +6,8 @@ fn nothing_configured_is_a_working_configuration() {
     assert_eq!(config.port, 7880);
     assert_eq!(config.media.udp_port, 7882);
     assert_eq!(config.bind_addresses, [IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
-    assert!(config.keys.is_empty() && config.page_open);
+    assert!(config.keys.is_empty());
+    assert_eq!(config.page_access, PageAccess::Everyone);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -41,7 +42,7 @@ turn: {enabled: false}
 ";
     let config = load(file, &["--workers=2"]).unwrap();
     assert_eq!(config.keys.len(), 2);
-    assert!(!config.page_open, "keys close the page");
+    assert_eq!(config.page_access, PageAccess::ThisMachine, "keys close the page to others");
     assert_eq!(config.media.node_ip, Some("203.0.113.7".parse().unwrap()));
     assert_eq!(config.media.interface_includes, ["en0"]);
     assert_eq!(config.bind_addresses.len(), 2);
@@ -117,10 +118,12 @@ fn keys_come_from_the_flag_in_one_line_or_several() {
     for keys in ["--keys=a: one,b: two", "--keys=a: one\nb: two", "--keys=a:one, b:two"] {
         let config = load("", &[keys]).unwrap();
         assert_eq!(config.keys.len(), 2);
-        assert!(!config.page_open);
+        assert_eq!(config.page_access, PageAccess::ThisMachine);
     }
     let config = load("", &["--keys=a: one", "--open-page"]).unwrap();
-    assert!(config.page_open);
+    assert_eq!(config.page_access, PageAccess::Everyone);
+    let config = load("", &["--open-page=false"]).unwrap();
+    assert_eq!(config.page_access, PageAccess::Nobody);
 }
 
 #[test]

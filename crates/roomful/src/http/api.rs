@@ -17,6 +17,7 @@ use serde_json::json;
 use super::identity::NoRandomness;
 use super::rtc::unix_now;
 use super::{App, IdentityMaker, origin};
+use crate::config::PageAccess;
 
 /// Largest body of a token request, in bytes. JSON may write a byte of what is in it as six.
 pub(super) const MAX_TOKEN_REQUEST_BYTES: usize = 64 * 1024;
@@ -103,7 +104,12 @@ pub(super) async fn token(
     request: Result<Json<TokenRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let admission = &app.admission;
-    if !admission.page_open {
+    let is_admitted = match admission.page_access {
+        PageAccess::Everyone => true,
+        PageAccess::ThisMachine => origin::is_this_machine(client, &headers),
+        PageAccess::Nobody => false,
+    };
+    if !is_admitted {
         return Err(ApiError::Closed);
     }
     if origin::is_cross_origin(&headers) {

@@ -186,9 +186,15 @@ async fn whoever_never_finishes_a_request_is_hung_up_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_keys_the_page_gives_no_tokens_unless_it_is_opened() {
+async fn with_keys_the_page_gives_tokens_at_this_machine_only_unless_it_is_opened_or_closed() {
     let request = json!({"room_name": "garden", "participant_name": "Ann"});
-    let closed = Stage::start_with_keys();
+    let local = Stage::start_with_keys();
+    assert_eq!(local.post_json("/api/token", &request).await.status, 200);
+    let body = request.to_string();
+    let headers = [("content-type", "application/json"), ("x-forwarded-for", "192.0.2.1")];
+    let answer = local.request("POST", "/api/token", &headers, body.as_bytes()).await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("page_closed")));
+    let closed = Stage::start(&[&format!("--keys={KEY}: {SECRET}"), "--open-page=false"]);
     let answer = closed.post_json("/api/token", &request).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("page_closed")));
     let opened = Stage::start(&[&format!("--keys={KEY}: {SECRET}"), "--open-page"]);
