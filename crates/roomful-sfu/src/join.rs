@@ -1,6 +1,7 @@
 //! What a client says when it opens a connection, decoded from the URL of `/rtc/v1`.
 
 use std::io::Read as _;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -26,11 +27,16 @@ pub struct JoinAttempt {
     pub request: JoinRequest,
     /// The client runs on this machine: a loopback candidate reaches it.
     pub from_loopback: bool,
+    /// The address by which the client says it reached this server's page. It is offered to this client alone as a
+    /// way for its media, if it is public and not known already (see [`crate::reached`]): a lie leads nobody
+    /// else astray.
+    pub reached_at: Option<IpAddr>,
 }
 
 impl JoinAttempt {
     /// Lays what the request says about the participant (metadata, attributes) over what the token
     /// says, if the grant allows it. An empty value deletes no attribute of the token.
+    /// [`JoinAttempt::reached_at`] is for the caller to set, if it knows.
     pub fn new(
         mut grant: Grant,
         request: JoinRequest,
@@ -51,7 +57,7 @@ impl JoinAttempt {
         }
         crate::limits::check_join(&request)?;
         crate::limits::check_description(&grant.name, &grant.metadata, &grant.attributes)?;
-        Ok(Self { grant, request, from_loopback })
+        Ok(Self { grant, request, from_loopback, reached_at: None })
     }
 }
 

@@ -12,6 +12,7 @@ mod liveness;
 mod output;
 mod participant;
 mod publication;
+pub mod reached;
 mod room;
 mod sfu;
 mod sids;

@@ -13,6 +13,7 @@ use crate::demux::Demux;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
 use crate::output::{Output, SfuEvent, Transmit};
+use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput};
 use crate::signalling::{self, Change};
 use crate::timers::Timers;
@@ -131,14 +132,7 @@ impl Sfu {
         }
         let key = self.room(name, now);
         let id = ParticipantId(self.next_id());
-        let addresses: Vec<MediaAddress> = self
-            .config
-            .media_addresses
-            .iter()
-            .filter(|address| attempt.from_loopback || !address.advertised.ip().is_loopback())
-            .copied()
-            .collect();
-        let transport = self.transports.transport(&addresses, now);
+        let transport = self.transports.transport(&self.addresses_for(&attempt), now);
         self.homes.insert(id, key);
         self.connections.insert(connection, id);
         if let Some(room) = self.rooms.get_mut(&key) {
@@ -257,6 +251,18 @@ impl Sfu {
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// What a newcomer is told. The address it reached the page at comes last: `str0m` gives each candidate a
+    /// lower priority than the one before.
+    fn addresses_for(&self, attempt: &JoinAttempt) -> Vec<MediaAddress> {
+        let known = &self.config.media_addresses;
+        known
+            .iter()
+            .filter(|address| attempt.from_loopback || !address.advertised.ip().is_loopback())
+            .copied()
+            .chain(attempt.reached_at.and_then(|reached| reached::media_address(reached, known)))
+            .collect()
     }
 
     /// The address a transport knows for where a datagram arrived; itself if it is none of them.
