@@ -87,7 +87,11 @@ fn select(
     let mut addresses: Vec<(IpAddr, IpAddr)> = match config.node_ip {
         Some(node_ip) if node_ip.is_loopback() => Vec::new(),
         Some(node_ip) => {
-            vec![behind_nat(node_ip, &reachable).ok_or(AddressError::NodeIp(node_ip))?]
+            let behind = behind_nat(node_ip, &reachable);
+            if behind.is_empty() {
+                return Err(AddressError::NodeIp(node_ip));
+            }
+            behind
         }
         None => reachable.into_iter().map(|ip| (ip, ip)).collect(),
     };
@@ -106,14 +110,15 @@ fn names(interfaces: &[Interface]) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// The router rewrites the destination to one address of this machine: of the same family, and
-/// the node address itself if an interface has it.
-fn behind_nat(node_ip: IpAddr, reachable: &[IpAddr]) -> Option<(IpAddr, IpAddr)> {
-    let local = reachable
-        .iter()
-        .find(|ip| **ip == node_ip)
-        .or_else(|| reachable.iter().find(|ip| ip.is_ipv4() == node_ip.is_ipv4()))?;
-    Some((node_ip, *local))
+/// The router rewrites the destination to one address of this machine, of the same family: which one
+/// is not known here, where containers or a VPN have some, too. If an interface has the node address,
+/// nothing is rewritten.
+fn behind_nat(node_ip: IpAddr, reachable: &[IpAddr]) -> Vec<(IpAddr, IpAddr)> {
+    if reachable.contains(&node_ip) {
+        return vec![(node_ip, node_ip)];
+    }
+    let same_family = reachable.iter().filter(|ip| ip.is_ipv4() == node_ip.is_ipv4());
+    same_family.map(|local| (node_ip, *local)).collect()
 }
 
 fn allowed(interface: &str, config: &MediaConfig) -> bool {
@@ -177,8 +182,10 @@ mod tests {
     fn the_node_address_replaces_those_found() {
         let node = MediaConfig { node_ip: Some("203.0.113.7".parse().unwrap()), ..config() };
         let found = select(&machine(), &node).unwrap();
-        assert_eq!(advertised(&found), ["203.0.113.7", "127.0.0.1", "::1"]);
-        assert_eq!(found[0].1.to_string(), "10.0.0.5");
+        let node = node.node_ip.unwrap();
+        let behind = ["10.0.0.5", "192.168.1.5"].map(|local| (node, local.parse().unwrap()));
+        assert_eq!(found[..2], behind, "wherever the router passes it on to");
+        assert_eq!(advertised(&found[2..]), ["127.0.0.1", "::1"]);
         let own = MediaConfig { node_ip: Some("192.168.1.5".parse().unwrap()), ..config() };
         assert_eq!(select(&machine(), &own).unwrap()[0].1.to_string(), "192.168.1.5");
     }
@@ -207,6 +214,7 @@ mod tests {
         MediaConfig {
             udp_port: 7882,
             node_ip: None,
+            stun_servers: Vec::new(),
             interface_includes: Vec::new(),
             interface_excludes: Vec::new(),
             enable_loopback_candidate: false,

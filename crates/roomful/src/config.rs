@@ -28,6 +28,9 @@ const DEFAULT_PORT: u16 = 7880;
 /// port from here.
 const DEFAULT_UDP_PORT: u16 = 7882;
 
+/// Asked for the public address unless told otherwise: run by two companies, long-lived, and open to everyone.
+const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun.l.google.com:19302", "stun.cloudflare.com:3478"];
+
 /// Connections open at a time unless told otherwise: each takes some tens of kilobytes, so this many
 /// fit into a small machine, and a person needs one (and a few more while the page loads).
 const DEFAULT_MAX_CONNECTIONS: NonZeroU32 =
@@ -79,6 +82,9 @@ pub struct MediaConfig {
     pub udp_port: u16,
     /// Told to clients instead of the addresses found: this machine is behind a 1:1 NAT.
     pub node_ip: Option<IpAddr>,
+    /// Asked in turn, at the start, for what to use as `node_ip` ([`crate::external_ip::settle`]); each is
+    /// `host:port`. Empty: nobody is asked.
+    pub stun_servers: Vec<String>,
     /// If not empty, only these network interfaces receive media.
     pub interface_includes: Vec<String>,
     /// These network interfaces receive no media, unless `interface_includes` names any.
@@ -115,16 +121,17 @@ impl Config {
             None => (FileConfig::default(), Vec::new()),
         };
         let rtc = file.rtc.unwrap_or_default();
-        if flags.use_external_ip.or(rtc.use_external_ip) == Some(true) {
-            return Err(ConfigError::new(
-                "rtc.use_external_ip is not supported yet: set rtc.node_ip (or --node-ip) to the \
-                 address under which clients reach this machine",
-            ));
-        }
         let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());
         let workers = flags.workers.or(file.workers);
         let workers = fit_workers(workers, udp_ports, &mut warnings)?;
         let keys = read_keys(&flags, file.keys, &mut warnings)?;
+        let node_ip = flags.node_ip.or(rtc.node_ip);
+        let use_external_ip = flags.use_external_ip.or(rtc.use_external_ip) == Some(true);
+        let stun_servers = if use_external_ip && node_ip.is_none() {
+            stun_servers(flags.stun_server, rtc.stun_servers)?
+        } else {
+            Vec::new()
+        };
         let page_open = flags.open_page.or(file.page.and_then(|page| page.open));
         let logging = file.logging.unwrap_or_default();
         let interfaces = rtc.interfaces.unwrap_or_default();
@@ -147,7 +154,8 @@ impl Config {
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
-                node_ip: flags.node_ip.or(rtc.node_ip),
+                node_ip,
+                stun_servers,
                 interface_includes: either(flags.interface, interfaces.includes),
                 interface_excludes: either(flags.exclude_interface, interfaces.excludes),
                 enable_loopback_candidate: flags
@@ -177,6 +185,24 @@ impl ConfigError {
 /// A flag given at all replaces the list of the file.
 fn either(flag: Vec<String>, file: Option<Vec<String>>) -> Vec<String> {
     if flag.is_empty() { file.unwrap_or_default() } else { flag }
+}
+
+/// Each `host:port`. An empty list is the same as none.
+fn stun_servers(flag: Vec<String>, file: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let mut servers = either(flag, file);
+    if servers.is_empty() {
+        servers.extend(DEFAULT_STUN_SERVERS.map(String::from));
+    }
+    for server in &servers {
+        let parts = server.rsplit_once(':');
+        if parts.is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            return Err(ConfigError::new(format!(
+                "rtc.stun_servers (--stun-server): {server:?} is not host:port; write for example \
+                 stun.example.com:3478"
+            )));
+        }
+    }
+    Ok(servers)
 }
 
 /// Without a setting: one worker per core, as far as a given range of ports reaches.

@@ -31,17 +31,21 @@ mod api;
 mod assets;
 mod identity;
 mod origin;
+mod reached;
 mod rtc;
 mod serve;
 
 pub(crate) use identity::IdentityMaker;
 pub(crate) use serve::Connections;
 
+use reached::ReachedAddresses;
+
 /// What every request may need.
 pub(crate) struct App {
     admission: Admission,
     workers: Vec<WorkerHandle>,
     next_connection: AtomicU64,
+    reached: ReachedAddresses,
 }
 
 /// Who may come in, as far as HTTP is concerned.
@@ -55,13 +59,20 @@ pub(crate) struct Admission {
     pub(crate) is_trial: bool,
     /// Offer every client the loopback address.
     pub(crate) loopback_for_all: bool,
+    /// Offer clients the public address by which they came: nobody configured one.
+    pub(crate) finds_public_address: bool,
     /// Names the visitors who get tokens.
     pub(crate) identities: IdentityMaker,
 }
 
 impl App {
     pub(crate) fn new(admission: Admission, workers: Vec<WorkerHandle>) -> Arc<Self> {
-        Arc::new(Self { admission, workers, next_connection: AtomicU64::new(1) })
+        Arc::new(Self {
+            admission,
+            workers,
+            next_connection: AtomicU64::new(1),
+            reached: ReachedAddresses::new(),
+        })
     }
 
     fn next_connection(&self) -> ConnectionId {

@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod config;
+pub mod external_ip;
 mod http;
 pub mod logging;
 pub mod placement;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use roomful::config::Flags;
-use roomful::{Config, Server, logging, signals};
+use roomful::{Config, Server, external_ip, logging, signals};
 
 /// Threads for the page and the signalling; media has threads of its own. Two, so that one slow
 /// request does not hold up the others; more would only cost memory.
@@ -25,13 +25,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(mut config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WEB_THREADS)
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
         let stop = signals::stop()?;
+        external_ip::settle(&mut config.media).await?;
         Server::bind(config)?.run(stop).await
     });
     // Whatever is still running has had its time.

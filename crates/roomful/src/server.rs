@@ -65,6 +65,7 @@ impl Server {
             page_access: config.page_access,
             is_trial: is_open_for_trial,
             loopback_for_all: config.media.enable_loopback_candidate,
+            finds_public_address: config.media.node_ip.is_none(),
             identities: IdentityMaker::new()?,
         };
         let max_connections = config.max_connections;

@@ -35,6 +35,7 @@ pub(super) struct FileRtc {
     pub(super) udp_port: Option<PortRange>,
     pub(super) node_ip: Option<IpAddr>,
     pub(super) use_external_ip: Option<bool>,
+    pub(super) stun_servers: Option<Vec<String>>,
     pub(super) interfaces: Option<FileFilter>,
     pub(super) enable_loopback_candidate: Option<bool>,
 }

@@ -67,15 +67,24 @@ pub struct Flags {
     #[arg(long, value_name = "N", env = "ROOMFUL_WORKERS", help_heading = "Carrying the call")]
     pub workers: Option<NonZeroUsize>,
 
-    /// Tell clients this address instead of those of the network interfaces: needed where the
-    /// public address is on a router (1:1 NAT, most clouds).
+    /// Tell clients this address instead of those of the network interfaces.
+    ///
+    /// Not needed where clients open the page under the public address, or a name for it: it is
+    /// then told them beside the others, also if it is on a router (1:1 NAT, most clouds).
     #[arg(long, value_name = "IP", env = "ROOMFUL_NODE_IP", help_heading = "Carrying the call")]
     pub node_ip: Option<IpAddr>,
 
-    /// Find the public address by itself. Not supported yet: use --node-ip.
-    #[arg(long, value_name = "BOOL", env = "ROOMFUL_USE_EXTERNAL_IP", num_args = 0..=1, hide = true)]
+    /// Ask STUN servers for the public address at the start and use it as --node-ip [default:
+    /// false].
+    #[arg(long, value_name = "BOOL", env = "ROOMFUL_USE_EXTERNAL_IP", num_args = 0..=1)]
     #[arg(default_missing_value = "true", require_equals = true, action = ArgAction::Set)]
+    #[arg(help_heading = "Carrying the call")]
     pub use_external_ip: Option<bool>,
+
+    /// Ask this STUN server for --use-external-ip; may be repeated [default: two public ones].
+    #[arg(long, value_name = "HOST:PORT", env = "ROOMFUL_STUN_SERVER", value_delimiter = ',')]
+    #[arg(help_heading = "Carrying the call")]
+    pub stun_server: Vec<String>,
 
     /// Receive media on this network interface only; may be repeated [default: all].
     #[arg(long, value_name = "NAME", env = "ROOMFUL_INTERFACE", value_delimiter = ',')]

@@ -109,8 +109,23 @@ fn settings_that_keep_people_out_are_not_ignored() {
     let error = load("room: {auto_create: false}", &[]).err().unwrap();
     assert!(error.contains("not supported yet"), "{error}");
     assert_eq!(load("room: {max_participants: 5}", &[]).unwrap().max_participants, 5);
-    let error = load("rtc: {use_external_ip: true}", &[]).err().unwrap();
-    assert!(error.contains("rtc.node_ip"), "{error}");
+}
+
+#[test]
+fn stun_servers_are_asked_only_if_the_public_address_is_wanted_and_unknown() {
+    let servers = |file: &str, flags: &[&str]| load(file, flags).unwrap().media.stun_servers;
+    let (listed, wanted) = ("stun_servers: [\"a.example:3478\"]", "use_external_ip: true");
+    let both = format!("rtc: {{{listed}, {wanted}}}");
+    assert_eq!(servers(&format!("rtc: {{{listed}}}"), &[]), Vec::<String>::new());
+    assert_eq!(servers(&both, &[]), ["a.example:3478"]);
+    assert_eq!(servers(&both, &["--stun-server=[::1]:1,b.example:2"]), ["[::1]:1", "b.example:2"]);
+    assert_eq!(servers(&both, &["--use-external-ip=false"]), Vec::<String>::new());
+    assert_eq!(servers(&both, &["--node-ip=203.0.113.7"]), Vec::<String>::new());
+    assert_eq!(servers("", &["--use-external-ip"]), DEFAULT_STUN_SERVERS);
+    for wrong in ["a.example", "a.example:many", ":3478", "a.example:70000"] {
+        let error = load(&both, &[&format!("--stun-server={wrong}")]).err().unwrap();
+        assert!(error.contains(wrong) && error.contains("host:port"), "{error}");
+    }
 }
 
 #[test]

@@ -80,18 +80,19 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn is_forwarded(headers: &HeaderMap) -> bool {
+/// Whether a proxy passed this on.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     PROXY_HEADERS.iter().any(|name| headers.contains_key(name))
         || headers.keys().any(|name| name.as_str().starts_with(PROXY_PREFIX))
 }
 
 /// The address, if the host is one.
-fn ip(host: &Authority) -> Option<IpAddr> {
+pub(super) fn ip(host: &Authority) -> Option<IpAddr> {
     host.host().trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// A name of one label is resolved by this machine or this network alone.
-fn is_registrable(name: &str) -> bool {
+pub(super) fn is_registrable(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name.contains('.') && !UNREGISTRABLE.iter().any(|suffix| name.ends_with(suffix))
 }

@@ -65,7 +65,7 @@ pub(super) async fn connect(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let attempt = match attempt(&app, &query, &headers, client) {
+    let mut attempt = match attempt(&app, &query, &headers, client) {
         Ok(attempt) => attempt,
         Err(refusal) => return refuse(&refusal),
     };
@@ -76,6 +76,9 @@ pub(super) async fn connect(
     let Some(worker) = app.worker_of(&attempt.grant.room) else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
     };
+    if app.admission.finds_public_address && !attempt.request.reconnect {
+        attempt.reached_at = app.reached.find(client, &headers).await;
+    }
     let connection = app.next_connection();
     upgrade
         .max_frame_size(TRANSPORT_FRAME_LIMIT)

@@ -28,6 +28,15 @@ fn it_says_what_to_open_last_and_a_signal_ends_it_cleanly() {
 }
 
 #[test]
+fn without_an_answer_about_the_public_address_it_says_whom_it_asked() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = silent.local_addr().unwrap().to_string();
+    let asked = format!("--stun-server={server}");
+    let flags = ["--use-external-ip", &asked, "--port=0", "--udp-port=0"];
+    fails(&flags, 1, &[&server, "rtc.node_ip", "--stun-server"]);
+}
+
+#[test]
 fn a_taken_port_is_named_with_a_remedy() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = tcp.local_addr().unwrap().port();
@@ -46,7 +55,7 @@ fn wrong_settings_are_named_with_a_remedy() {
     fails(&["--prot=1"], 2, &["--prot", "--port"]);
     fails(&["--config=/nowhere/roomful.yaml"], 2, &["/nowhere/roomful.yaml", "--config"]);
     fails(&["--bind=192.0.2.1", "--port=0", "--udp-port=0"], 1, &["192.0.2.1", "--bind"]);
-    fails(&["--interface=warp0", "--use-external-ip"], 2, &["rtc.node_ip"]);
+    fails(&["--use-external-ip", "--stun-server=home"], 2, &["--stun-server", "home"]);
 }
 
 #[test]

@@ -1,10 +1,12 @@
+use std::net::IpAddr;
+
 use livekit_protocol::signal_response::Message as Response;
-use livekit_protocol::{Ping, SignalRequest, signal_request};
+use livekit_protocol::{Ping, SessionDescription, SignalRequest, signal_request};
 use prost::Message as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::stage::{Participant, Stage};
+use crate::stage::{KEY, Participant, SECRET, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_message_is_the_join_response() {
@@ -31,6 +33,28 @@ async fn the_server_pings_and_answers_pings_in_the_encoding_of_the_client() {
     assert!(text.contains("\"lastPingTimestamp\":\"8\""), "{text}");
     ann.send(&ping(9)).await;
     assert_eq!(pong(&mut ann).await, 9);
+}
+
+/// On a machine without a network nothing could arrive there, and nothing is offered.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_address_of_the_page_is_offered_unless_one_is_configured() {
+    let stage = Stage::start_with_keys();
+    let mut bob = stage.join("garden", "bob").await;
+    let found = candidates(&answer(&mut bob).await);
+    let has_network = found.iter().any(|ip| ip.is_ipv4() && !ip.is_loopback());
+    let public = "203.0.113.7".parse().unwrap();
+    let mut ann = stage.join_by("203.0.113.7:7880", "garden", "ann").await;
+    let offered = candidates(&answer(&mut ann).await);
+    assert_eq!(offered.contains(&public), has_network, "{offered:?}");
+    assert!(!found.contains(&public), "Ann's way is hers alone");
+    if has_network {
+        let keys = format!("--keys={KEY}: {SECRET}");
+        let stage = Stage::start(&[&keys, "--node-ip=198.51.100.7"]);
+        let mut ann = stage.join_by("203.0.113.7:7880", "garden", "ann").await;
+        let offered = candidates(&answer(&mut ann).await);
+        assert!(offered.contains(&"198.51.100.7".parse().unwrap()), "{offered:?}");
+        assert!(!offered.contains(&public), "{offered:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,4 +158,32 @@ async fn pong(participant: &mut Participant) -> i64 {
             other => panic!("no message but {other:?}"),
         }
     }
+}
+
+/// What the server answers to an offer of a data channel.
+async fn answer(participant: &mut Participant) -> String {
+    let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+        a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 00:01:02:03:\
+        04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\r\n\
+        a=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\na=max-message-size:65536\r\n";
+    let offer = SessionDescription {
+        r#type: "offer".into(),
+        sdp: sdp.into(),
+        ..SessionDescription::default()
+    };
+    let message = Some(signal_request::Message::Offer(offer));
+    participant.send(&SignalRequest { message }).await;
+    loop {
+        if let Response::Answer(answer) = participant.message().await {
+            return answer.sdp;
+        }
+    }
+}
+
+/// The addresses the candidates of an answer name.
+fn candidates(sdp: &str) -> Vec<IpAddr> {
+    sdp.lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:")?.split(' ').nth(4)?.parse().ok())
+        .collect()
 }
