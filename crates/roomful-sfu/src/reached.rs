@@ -116,6 +116,9 @@ mod tests {
         for reached in ["10.0.0.5", "2001:db8::5", "192.168.7.7", "127.0.0.1", "::1", "fe80::1"] {
             assert_eq!(candidates(Some(reached)), candidates(None), "{reached}");
         }
+        let known = [MediaAddress { advertised: at("198.51.100.7"), local: at("10.0.0.5") }];
+        assert_eq!(media_address(ip("198.51.100.7"), &known), None, "configured");
+        assert!(media_address(ip("203.0.113.7"), &known).is_some());
     }
 
     #[test]
