@@ -19,18 +19,23 @@ export function watchJoin(): void {
   document.addEventListener('click', note, { capture: true });
 }
 
-/** Reads a video until it has shown one readable frame, and no further: reading costs processor time. */
+/**
+ * Reads a video until it has shown one readable frame of somebody new, and no further: reading costs processor time.
+ * The first frame may be the last one of whoever was shown through the same receiver before.
+ */
 export async function watchFirstFrame(video: HTMLVideoElement): Promise<void> {
-  for (;;) {
+  for (let frames = 0; frames < MOST_FRAMES; frames += 1) {
     const reading = await read(video, 1, 60_000);
-    const painter = Object.keys(reading.painters)[0];
-    if (painter !== undefined) {
-      arrivals.firstFrame[painter] ??= Date.now();
-      return;
-    }
     if (reading.frames === 0) return;
+    const painter = Object.keys(reading.painters)[0];
+    if (painter === undefined || painter in arrivals.firstFrame) continue;
+    arrivals.firstFrame[painter] = Date.now();
+    return;
   }
 }
+
+/** Enough to get past damaged and stale frames; a tile that is attached anew shows nobody new. */
+const MOST_FRAMES = 100;
 
 /** What has arrived so far. */
 export function arrived(): Arrivals {

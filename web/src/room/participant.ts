@@ -4,6 +4,11 @@ import type { Participant, Track, TrackPublication } from 'livekit-client';
 
 /** Media that can be put into an element, without saying where it comes from. The same media is the same object. */
 export interface Playable {
+  /**
+   * The browser showed somebody else through the same receiver before. Firefox then presents that person's last
+   * picture once more before the first new one.
+   */
+  readonly recycled: boolean;
   attach(element: HTMLMediaElement): void;
   detach(element: HTMLMediaElement): void;
 }
@@ -59,6 +64,7 @@ export function viewOf(participant: Participant, fallbackName: string): Particip
  */
 export function playableTrack(track: MediaStreamTrack): Playable {
   return remember(track, {
+    recycled: false,
     attach: (element) => {
       element.srcObject = new MediaStream([track]);
     },
@@ -76,13 +82,19 @@ function ownPlayable(publication: TrackPublication): Playable | undefined {
 function playable(publication: TrackPublication | undefined): Playable | undefined {
   const track = publication?.track;
   if (!track) return undefined;
+  const first = shownFirst.get(track.mediaStreamTrack);
+  if (!first) shownFirst.set(track.mediaStreamTrack, track);
   return remember(track, {
+    recycled: first !== undefined && first !== track,
     attach: (element) => void track.attach(element),
     detach: (element) => void track.detach(element),
   });
 }
 
 const known = new WeakMap<object, Playable>();
+
+/** By what the receiver gives, whom it showed first: it outlives the people it shows. */
+const shownFirst = new WeakMap<MediaStreamTrack, object>();
 
 /** One object per track, so that elements attach again only when the media changed. */
 function remember(track: object, fresh: Playable): Playable {
