@@ -1,10 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePorts } from './ports';
 
-const BINARY = process.env.ROOMFUL_BINARY ?? fileURLToPath(new URL('../../target/release/roomful', import.meta.url));
+/** Where cargo puts what it builds. */
+const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url));
+
+const BINARY = process.env.ROOMFUL_BINARY ?? join(TARGET, 'release/roomful');
 const START_MILLISECONDS = 10_000;
 
 /** The release binary, running on ports of its own. */

@@ -6,6 +6,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod offer;
+pub(crate) mod packet;
 mod path;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,14 +20,15 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::CodecSpec;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, SeqNo, Ssrc};
+use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use crate::egress::{Codec, Layer, OutgoingHeader};
 use crate::sfu::MediaAddress;
-use crate::speakers::AudioLevel;
 use answer::{StreamLabel, label_sections};
 use offer::{OfferedSection, read_sections};
+pub(crate) use packet::Packet;
+use packet::{Extensions, Format, codec_of};
 use path::Path;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
@@ -107,31 +109,6 @@ pub(crate) enum TransportEvent {
     /// A data message arrived.
     Data(Channel, Vec<u8>),
 }
-
-/// One received RTP packet.
-#[derive(Debug)]
-pub(crate) struct Packet {
-    pub(crate) section: Section,
-    pub(crate) layer: Layer,
-    pub(crate) seq: u64,
-    pub(crate) timestamp: u64,
-    pub(crate) marker: bool,
-    pub(crate) payload: Arc<[u8]>,
-    pub(crate) format: Format,
-    pub(crate) extensions: Extensions,
-    pub(crate) arrival: Instant,
-}
-
-/// Codec with its parameters, as negotiated with whoever sent the packet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Format {
-    spec: CodecSpec,
-    codec: Codec,
-}
-
-/// The header extensions that are forwarded.
-#[derive(Clone)]
-pub(crate) struct Extensions(ExtensionValues);
 
 /// Why an offer was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -538,12 +515,6 @@ impl fmt::Debug for TransportFactory {
     }
 }
 
-impl fmt::Debug for Extensions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Extensions").field(&self.0.audio_level).finish()
-    }
-}
-
 impl Section {
     pub(crate) fn from_index(index: usize) -> Self {
         Self(u16::try_from(index).unwrap_or(u16::MAX))
@@ -561,40 +532,5 @@ impl Channel {
             "_lossy" => Some(Self::Lossy),
             _ => None,
         }
-    }
-}
-
-impl Format {
-    /// The codec without its parameters.
-    pub(crate) fn codec(&self) -> Codec {
-        self.codec
-    }
-}
-
-impl Extensions {
-    /// Everything else describes the participant's own path and is written anew for each subscriber.
-    fn forwarded(received: &ExtensionValues) -> Self {
-        Self(ExtensionValues {
-            audio_level: received.audio_level,
-            voice_activity: received.voice_activity,
-            video_orientation: received.video_orientation,
-            ..ExtensionValues::default()
-        })
-    }
-
-    /// How loud the packet's sound is (RFC 6464), if its sender says.
-    pub(crate) fn audio_level(&self) -> Option<AudioLevel> {
-        self.0.audio_level.map(|level| AudioLevel(level.unsigned_abs()))
-    }
-}
-
-fn codec_of(codec: str0m::format::Codec) -> Option<Codec> {
-    match codec {
-        str0m::format::Codec::Opus => Some(Codec::Opus),
-        str0m::format::Codec::Vp8 => Some(Codec::Vp8),
-        str0m::format::Codec::Vp9 => Some(Codec::Vp9),
-        str0m::format::Codec::H264 => Some(Codec::H264),
-        str0m::format::Codec::Av1 => Some(Codec::Av1),
-        _ => None,
     }
 }
