@@ -317,9 +317,16 @@ impl Transport {
     pub(crate) fn renew_stream(&mut self, section: Section) {
         let Some(mid) = self.sections.get(section.index()).map(|state| state.mid) else { return };
         let mut direct = self.rtc.direct_api();
-        let (ssrc, rtx_ssrc) = (direct.new_ssrc(), direct.new_ssrc());
-        let repaired = direct.stream_tx_by_mid(mid, None).is_some_and(|one| one.rtx().is_some());
-        direct.reset_stream_tx(mid, None, ssrc, repaired.then_some(rtx_ssrc));
+        let former = direct.stream_tx_by_mid(mid, None).map(|one| (one.ssrc(), one.rtx()));
+        let Some((former, former_rtx)) = former else { return };
+        // Removed and declared anew: a stream whose SSRC is merely reset hears no feedback for the new one.
+        let (ssrc, rtx) = (direct.new_ssrc(), direct.new_ssrc());
+        direct.remove_stream_tx(former);
+        direct.declare_stream_tx(ssrc, former_rtx.map(|_| rtx), mid, None).set_rtx_cache(
+            VIDEO_RTX_PACKETS,
+            RTX_AGE,
+            None,
+        );
         self.drain();
     }
 
