@@ -44,7 +44,7 @@ impl JoinAttempt {
     ) -> Result<Self, JoinError> {
         let describes_itself =
             !request.metadata.is_empty() || !request.participant_attributes.is_empty();
-        if describes_itself && !grant.can_update_own_metadata {
+        if describes_itself && !grant.permissions.can_update_own_metadata {
             return Err(JoinError::MayNotDescribeItself);
         }
         if !request.metadata.is_empty() {
@@ -211,7 +211,7 @@ mod tests {
             JoinAttempt::new(grant.clone(), request.clone(), false).unwrap_err(),
             JoinError::MayNotDescribeItself
         );
-        grant.can_update_own_metadata = true;
+        grant.permissions.can_update_own_metadata = true;
         let grant = JoinAttempt::new(grant, request, false).unwrap().grant;
         assert_eq!(grant.metadata, "mine");
         assert_eq!(grant.attributes["seat"], "4");

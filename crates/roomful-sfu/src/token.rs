@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
-use livekit_protocol::TrackSource;
-use livekit_protocol::participant_info::Kind;
+use livekit_protocol as proto;
+use proto::participant_info::Kind;
 
 use crate::ids::{Identity, RoomName, UnixTime};
 use crate::token::claims::Claims;
 
 mod claims;
+mod permissions;
+
+pub use permissions::Permissions;
 
 /// Tolerated difference between the clocks of the token's maker and of this server, in seconds:
 /// what LiveKit's server tolerates. Larger, and a revoked visitor keeps entering after `exp`;
@@ -30,7 +33,7 @@ pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 pub const MAX_NAME_BYTES: usize = 256;
 
 /// What a token allows its bearer in one room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
     /// Who the bearer is.
     pub identity: Identity,
@@ -44,18 +47,12 @@ pub struct Grant {
     pub attributes: BTreeMap<String, String>,
     /// What stands behind the participant: a person, an agent, a recorder.
     pub kind: Kind,
-    /// May publish tracks.
-    pub can_publish: bool,
-    /// May receive tracks.
-    pub can_subscribe: bool,
-    /// May send data messages.
-    pub can_publish_data: bool,
-    /// May change its own name, metadata and attributes.
-    pub can_update_own_metadata: bool,
-    /// Sources it may publish; empty means every source.
-    pub can_publish_sources: Vec<TrackSource>,
-    /// In no roster.
-    pub hidden: bool,
+    /// What it may do there.
+    pub permissions: Permissions,
+    /// What the room shall be like if the bearer is the first to enter it.
+    pub room_configuration: Option<Box<proto::RoomConfiguration>>,
+    /// When the token ends; `None` in a grant that came from no token.
+    pub expires: Option<UnixTime>,
 }
 
 impl Grant {
@@ -68,12 +65,9 @@ impl Grant {
             metadata: String::new(),
             attributes: BTreeMap::new(),
             kind: Kind::Standard,
-            can_publish: true,
-            can_subscribe: true,
-            can_publish_data: true,
-            can_update_own_metadata: false,
-            can_publish_sources: Vec::new(),
-            hidden: false,
+            permissions: Permissions::default(),
+            room_configuration: None,
+            expires: None,
         }
     }
 

@@ -50,7 +50,7 @@ impl World {
             let others = present
                 .iter()
                 .filter(|(other, them)| other != id && them.grant.room == seat.grant.room)
-                .filter(|(_, them)| !them.grant.hidden)
+                .filter(|(_, them)| !them.grant.permissions.hidden)
                 .map(|(_, them)| *them);
             faults.extend(seat.differences(others));
         }
@@ -67,7 +67,7 @@ impl Seat {
         if truth != told {
             faults.push(format!("{} was told {told:?}: it is {truth:?}", self.grant.identity));
         }
-        if self.manual_subscription || !self.grant.can_subscribe {
+        if self.manual_subscription || !self.grant.permissions.can_subscribe {
             return faults;
         }
         let published: BTreeSet<&String> = truth.values().flat_map(Tracks::keys).collect();

@@ -156,7 +156,7 @@ impl Room {
         }
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);
-        if !participant.grant.hidden {
+        if !participant.grant.permissions.hidden {
             let info = participant.info();
             self.departures.push(&info, now);
             for other in self.others(id) {
@@ -200,7 +200,7 @@ impl Room {
             joined_at: joined / 1_000,
             joined_at_ms: joined,
             version: 1,
-            permission: Some(permission(grant)),
+            permission: Some((&grant.permissions).into()),
             kind: grant.kind.into(),
             client_protocol: client.client_protocol,
             capabilities: client.capabilities,
@@ -222,7 +222,7 @@ impl Room {
     fn visible_infos(&self, but: Option<ParticipantId>) -> Vec<proto::ParticipantInfo> {
         self.participants
             .values()
-            .filter(|one| Some(one.id) != but && !one.grant.hidden)
+            .filter(|one| Some(one.id) != but && !one.grant.permissions.hidden)
             .map(Participant::info)
             .collect()
     }
@@ -251,7 +251,8 @@ impl Room {
     }
 
     fn count_participants(&mut self) {
-        let visible = self.participants.values().filter(|one| !one.grant.hidden).count();
+        let visible =
+            self.participants.values().filter(|one| !one.grant.permissions.hidden).count();
         self.info.num_participants = u32::try_from(visible).unwrap_or(u32::MAX);
     }
 
@@ -285,17 +286,5 @@ impl Room {
         for section in participant.publications.values().filter_map(|one| one.section) {
             self.timers.set(Timer::Publication(id, section), None);
         }
-    }
-}
-
-fn permission(grant: &crate::token::Grant) -> proto::ParticipantPermission {
-    proto::ParticipantPermission {
-        can_subscribe: grant.can_subscribe,
-        can_publish: grant.can_publish,
-        can_publish_data: grant.can_publish_data,
-        can_publish_sources: grant.can_publish_sources.iter().map(|one| (*one).into()).collect(),
-        can_update_metadata: grant.can_update_own_metadata,
-        hidden: grant.hidden,
-        ..Default::default()
     }
 }

@@ -23,7 +23,7 @@ impl Room {
         now: Instant,
     ) {
         let Some(sender) = self.participants.get(&from) else { return };
-        if !sender.grant.can_publish_data {
+        if !sender.grant.permissions.can_publish_data {
             tracing::debug!(participant = from.0, "a data message without the right to send any");
             return;
         }

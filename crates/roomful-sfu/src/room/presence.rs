@@ -87,7 +87,9 @@ impl Room {
     /// Tells `to` who is out of reach and who talks, of which others were told when it changed. Someone who was
     /// away may also have missed that it ended.
     pub(super) fn tell_presence_to(&mut self, to: ParticipantId, was_away: bool) {
-        let others = || self.participants.values().filter(|one| one.id != to && !one.grant.hidden);
+        let others = || {
+            self.participants.values().filter(|one| one.id != to && !one.grant.permissions.hidden)
+        };
         let qualities: Vec<_> = others()
             .filter(|one| was_away || one.presence != Presence::Present)
             .filter_map(quality)
@@ -114,7 +116,7 @@ impl Room {
 
 /// How well a participant is connected, as others see it; someone hidden is seen by nobody.
 fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
-    if participant.grant.hidden {
+    if participant.grant.permissions.hidden {
         return None;
     }
     let (quality, score) = match participant.presence {

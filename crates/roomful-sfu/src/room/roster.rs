@@ -52,7 +52,7 @@ impl Room {
     /// Tells everyone but `of` how `of` is now; someone hidden is nobody's business.
     pub(super) fn tell_roster(&mut self, of: ParticipantId) {
         let Some(participant) = self.participants.get(&of) else { return };
-        if participant.grant.hidden {
+        if participant.grant.permissions.hidden {
             return;
         }
         let info = participant.info();

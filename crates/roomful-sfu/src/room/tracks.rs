@@ -148,7 +148,7 @@ impl Room {
 
     fn subscribe_to(&mut self, id: ParticipantId, publisher: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
-        if !participant.auto_subscribe || !participant.grant.can_subscribe {
+        if !participant.auto_subscribe || !participant.grant.permissions.can_subscribe {
             return;
         }
         let Some(publisher) = self.participants.get(&publisher) else { return };
@@ -165,7 +165,7 @@ impl Room {
             return;
         }
         let refuse = |error| Change::SubscriptionRefused { track: track.clone(), error };
-        if !participant.grant.can_subscribe {
+        if !participant.grant.permissions.can_subscribe {
             tracing::debug!(participant = id.0, "a subscription without the right to subscribe");
             return self.tell(id, refuse(SubscriptionError::SeUnknown));
         }
@@ -294,8 +294,7 @@ impl Room {
 impl Participant {
     fn may_publish(&self, request: &proto::AddTrackRequest) -> Result<(), Refusal> {
         let source = request.source();
-        let sources = &self.grant.can_publish_sources;
-        if !self.grant.can_publish || !(sources.is_empty() || sources.contains(&source)) {
+        if !self.grant.permissions.allow_source(source) {
             return Err(Refusal::new(
                 Reason::NotAllowed,
                 format!("the token does not allow publishing {}", source.as_str_name()),
@@ -328,7 +327,7 @@ impl Participant {
         &self,
         update: &proto::UpdateParticipantMetadata,
     ) -> Result<(), Refusal> {
-        if !self.grant.can_update_own_metadata {
+        if !self.grant.permissions.can_update_own_metadata {
             return Err(Refusal::new(
                 Reason::NotAllowed,
                 "does not have permission to update own metadata",

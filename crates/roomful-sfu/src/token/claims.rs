@@ -8,7 +8,7 @@ use livekit_protocol::TrackSource;
 use livekit_protocol::participant_info::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiKey, Grant, MAX_NAME_BYTES, TokenError};
+use super::{ApiKey, Grant, MAX_NAME_BYTES, Permissions, TokenError};
 use crate::ids::{Identity, RoomName, UnixTime};
 
 /// The registered claims and LiveKit's own. Claims of other services (SIP, inference) are ignored.
@@ -31,6 +31,8 @@ pub(super) struct Claims {
     metadata: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     attributes: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_config: Option<Box<livekit_protocol::RoomConfiguration>>,
 }
 
 /// What the bearer may do in rooms. `None` is not `Some(false)`: absent permissions are granted.
@@ -51,6 +53,14 @@ struct VideoClaims {
     can_publish_sources: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     hidden: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recorder: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    agent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    can_subscribe_metrics: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    can_manage_agent_session: Option<bool>,
 }
 
 impl Claims {
@@ -60,15 +70,20 @@ impl Claims {
         begins: UnixTime,
         expires: UnixTime,
     ) -> Self {
+        let may = &grant.permissions;
         let video = VideoClaims {
             room_join: true,
             room: grant.room.as_str().to_owned(),
-            can_publish: Some(grant.can_publish),
-            can_subscribe: Some(grant.can_subscribe),
-            can_publish_data: Some(grant.can_publish_data),
-            can_update_own_metadata: Some(grant.can_update_own_metadata),
-            can_publish_sources: grant.can_publish_sources.iter().map(source_name).collect(),
-            hidden: grant.hidden,
+            can_publish: Some(may.can_publish),
+            can_subscribe: Some(may.can_subscribe),
+            can_publish_data: Some(may.can_publish_data),
+            can_update_own_metadata: Some(may.can_update_own_metadata),
+            can_publish_sources: may.can_publish_sources.iter().map(source_name).collect(),
+            hidden: may.hidden,
+            recorder: may.recorder,
+            agent: may.agent,
+            can_subscribe_metrics: may.can_subscribe_metrics.then_some(true),
+            can_manage_agent_session: may.can_manage_agent_session.then_some(true),
         };
         Self {
             iss: key.as_str().to_owned(),
@@ -83,6 +98,7 @@ impl Claims {
             video: Some(video),
             metadata: grant.metadata.clone(),
             attributes: grant.attributes.clone(),
+            room_config: grant.room_configuration.clone(),
         }
     }
 
@@ -97,27 +113,37 @@ impl Claims {
         require_short("the room name", &video.room)?;
         require_short("the identity", &self.sub)?;
         require_short("the name", &self.name)?;
-        let can_publish = video.can_publish.unwrap_or(true);
         Ok(Grant {
             identity: Identity::new(self.sub),
             name: self.name,
-            room: RoomName::new(video.room),
+            room: RoomName::new(video.room.clone()),
             metadata: self.metadata,
             attributes: self.attributes,
             kind: Kind::from_str_name(&self.kind.to_uppercase()).unwrap_or(Kind::Standard),
+            permissions: video.into_permissions(),
+            room_configuration: self.room_config,
+            expires: self.exp.map(NumericDate::as_unix_time),
+        })
+    }
+}
+
+impl VideoClaims {
+    fn into_permissions(self) -> Permissions {
+        let can_publish = self.can_publish.unwrap_or(true);
+        Permissions {
             can_publish,
-            can_subscribe: video.can_subscribe.unwrap_or(true),
+            can_subscribe: self.can_subscribe.unwrap_or(true),
             // As LiveKit reads it: whoever may not publish tracks sends no data either, unless
             // the token says so.
-            can_publish_data: video.can_publish_data.unwrap_or(can_publish),
-            can_update_own_metadata: video.can_update_own_metadata.unwrap_or(false),
-            can_publish_sources: video
-                .can_publish_sources
-                .iter()
-                .map(|name| source(name))
-                .collect(),
-            hidden: video.hidden,
-        })
+            can_publish_data: self.can_publish_data.unwrap_or(can_publish),
+            can_update_own_metadata: self.can_update_own_metadata.unwrap_or(false),
+            can_publish_sources: self.can_publish_sources.iter().map(|name| source(name)).collect(),
+            hidden: self.hidden,
+            recorder: self.recorder,
+            agent: self.agent,
+            can_subscribe_metrics: self.can_subscribe_metrics.unwrap_or(false),
+            can_manage_agent_session: self.can_manage_agent_session.unwrap_or(false),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proto::TrackSource;
 use serde_json::json;
 
 use super::*;
@@ -12,9 +13,16 @@ fn a_signed_grant_comes_back_as_it_was() {
     grant.metadata = "about ann".into();
     grant.attributes.insert("seat".into(), "3".into());
     grant.kind = Kind::Agent;
-    grant.can_publish_data = false;
-    grant.can_publish_sources = vec![TrackSource::Microphone];
-    grant.hidden = true;
+    grant.permissions.can_publish_data = false;
+    grant.permissions.can_publish_sources = vec![TrackSource::Microphone];
+    grant.permissions.hidden = true;
+    grant.permissions.recorder = true;
+    grant.permissions.agent = true;
+    grant.permissions.can_subscribe_metrics = true;
+    grant.permissions.can_manage_agent_session = true;
+    let room = proto::RoomConfiguration { max_participants: 7, ..Default::default() };
+    grant.room_configuration = Some(Box::new(room));
+    grant.expires = Some(UnixTime(NOW.0 + 60));
     let token = keys().sign(&grant, NOW, UnixTime(NOW.0 + 60)).unwrap();
     assert_eq!(keys().verify(&token, NOW), Ok(grant));
 }
@@ -22,25 +30,29 @@ fn a_signed_grant_comes_back_as_it_was() {
 #[test]
 fn absent_permissions_are_granted_but_changing_oneself_is_not() {
     let grant = verify(&json!({"video": {"roomJoin": true, "room": "garden"}})).unwrap();
-    assert!(grant.can_publish && grant.can_subscribe && grant.can_publish_data);
-    assert!(!grant.can_update_own_metadata && !grant.hidden);
-    assert!(grant.can_publish_sources.is_empty());
+    assert!(
+        grant.permissions.can_publish
+            && grant.permissions.can_subscribe
+            && grant.permissions.can_publish_data
+    );
+    assert!(!grant.permissions.can_update_own_metadata && !grant.permissions.hidden);
+    assert!(grant.permissions.can_publish_sources.is_empty());
 }
 
 #[test]
 fn without_publishing_there_is_no_data_either_unless_granted() {
     let video = json!({"roomJoin": true, "room": "garden", "canPublish": false});
-    assert!(!verify(&json!({ "video": video })).unwrap().can_publish_data);
+    assert!(!verify(&json!({ "video": video })).unwrap().permissions.can_publish_data);
     let video =
         json!({"roomJoin": true, "room": "garden", "canPublish": false, "canPublishData": true});
-    assert!(verify(&json!({ "video": video })).unwrap().can_publish_data);
+    assert!(verify(&json!({ "video": video })).unwrap().permissions.can_publish_data);
 }
 
 #[test]
 fn an_unknown_source_does_not_turn_into_every_source() {
     let video = json!({"roomJoin": true, "room": "garden", "canPublishSources": ["hologram"]});
     let grant = verify(&json!({ "video": video })).unwrap();
-    assert_eq!(grant.can_publish_sources, [TrackSource::Unknown]);
+    assert_eq!(grant.permissions.can_publish_sources, [TrackSource::Unknown]);
 }
 
 #[test]

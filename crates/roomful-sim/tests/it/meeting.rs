@@ -155,7 +155,7 @@ fn the_core_is_idle_while_nobody_sends() {
 fn who_is_hidden_receives_everything_and_is_in_no_roster() {
     let (mut world, ids) = call(9, &["ann", "bob"]);
     let mut grant = Grant::new(Identity::new("eve"), "Eve", RoomName::new("garden"));
-    grant.hidden = true;
+    grant.permissions.hidden = true;
     let wire = Conditions::latency(RTT / 2);
     let eve = world.add_client_with(grant, JoinOptions::default(), wire);
     connected(&mut world, eve);
@@ -173,7 +173,7 @@ fn who_is_hidden_receives_everything_and_is_in_no_roster() {
 fn who_may_not_publish_is_refused_and_hears_the_others() {
     let (mut world, ids) = call(10, &["ann", "bob"]);
     let mut grant = Grant::new(Identity::new("guest"), "Guest", RoomName::new("garden"));
-    grant.can_publish = false;
+    grant.permissions.can_publish = false;
     let wire = Conditions::latency(RTT / 2);
     let guest = world.add_client_with(grant, JoinOptions::default(), wire);
     connected(&mut world, guest);

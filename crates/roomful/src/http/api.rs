@@ -151,7 +151,7 @@ fn grant(request: TokenRequest, identities: &IdentityMaker) -> Result<Grant, Api
     let mut grant = Grant::new(identity, display, room);
     grant.metadata = request.participant_metadata;
     grant.attributes = request.participant_attributes;
-    grant.can_update_own_metadata = true;
+    grant.permissions.can_update_own_metadata = true;
     Ok(grant)
 }
 
