@@ -14,6 +14,7 @@ mod participant;
 mod publication;
 pub mod reached;
 mod room;
+mod room_policy;
 mod sfu;
 mod sids;
 mod signalling;
@@ -28,4 +29,5 @@ mod transport;
 
 pub use clock::WallClock;
 pub use output::{Output, SfuEvent, Transmit};
+pub use room_policy::RoomPolicy;
 pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig};

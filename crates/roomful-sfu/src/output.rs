@@ -45,8 +45,8 @@ pub struct Transmit {
 /// Lifecycle of rooms, for logs and counters. No names of people: those stay out of logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SfuEvent {
-    /// The first participant entered.
+    /// A room began: somebody entered, or the server API made it.
     RoomStarted(RoomName),
-    /// The room is empty and forgotten.
+    /// The room is over and forgotten.
     RoomEnded(RoomName),
 }

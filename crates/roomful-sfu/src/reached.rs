@@ -71,7 +71,7 @@ mod tests {
     use crate::join::JoinAttempt;
     use crate::testing::start_of_time;
     use crate::token::Grant;
-    use crate::{Output, Seed, Sfu, SfuConfig, WallClock};
+    use crate::{Output, RoomPolicy, Seed, Sfu, SfuConfig, WallClock};
 
     #[test]
     fn only_what_everybody_could_use_is_public() {
@@ -137,7 +137,7 @@ mod tests {
             .map(|ip| MediaAddress { advertised: at(ip), local: at(ip) })
             .to_vec();
         let clock = WallClock::new(now, 0);
-        let config = SfuConfig { media_addresses, max_participants: 0, clock };
+        let config = SfuConfig { media_addresses, rooms: RoomPolicy::default(), clock };
         let mut sfu = Sfu::new(config, Seed(1), now).unwrap();
         let grant = Grant::new(Identity::new("ann"), "Ann", RoomName::new("garden"));
         let offer = proto::SessionDescription {

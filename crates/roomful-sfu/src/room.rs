@@ -8,6 +8,7 @@ mod admission;
 mod data;
 mod departures;
 mod forwarding;
+mod lifetime;
 mod negotiation;
 mod presence;
 mod roster;
@@ -30,6 +31,7 @@ use crate::timers::Timers;
 use crate::transport::{Section, TransportEvent, TransportOutput};
 pub(crate) use admission::Newcomer;
 use departures::Departures;
+use lifetime::Lifetime;
 pub(crate) use roster::RosterBudget;
 
 /// See the module text.
@@ -38,6 +40,7 @@ pub(crate) struct Room {
     info: proto::Room,
     participants: BTreeMap<ParticipantId, Participant>,
     departures: Departures,
+    lifetime: Lifetime,
     speakers: Speakers,
     timers: Timers<Timer>,
     /// Participants whose transports may have outputs.
@@ -87,38 +90,40 @@ enum Timer {
     /// What others are told of a participant waits for the end of a burst.
     Roster(ParticipantId),
     Speakers,
+    /// The room ends if nobody has come by then.
+    End,
 }
 
 impl Room {
-    pub(crate) fn new(name: &RoomName, clock: WallClock, now: Instant, seed: u64) -> Self {
+    /// A room without participants, which ends by its timeout if nobody comes. `wanted` says all about it but when
+    /// it began and its sid.
+    pub(crate) fn new(wanted: proto::Room, clock: WallClock, now: Instant, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let created = clock.unix_millis(now);
         let info = proto::Room {
             sid: crate::sids::make("RM_", &mut rng),
-            name: name.to_string(),
             creation_time: created / 1_000,
             creation_time_ms: created,
-            ..Default::default()
+            ..wanted
         };
-        Self {
+        let mut room = Self {
             info,
             participants: BTreeMap::new(),
             departures: Departures::default(),
+            lifetime: Lifetime::default(),
             speakers: Speakers::new(),
             timers: Timers::new(),
             touched: Vec::new(),
             outputs: VecDeque::new(),
             clock,
             rng,
-        }
+        };
+        room.arrange_end(now);
+        room
     }
 
     pub(crate) fn name(&self) -> RoomName {
         RoomName::new(self.info.name.clone())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.participants.is_empty()
     }
 
     /// Carries out a command of `from`. What it refuses, it tells the sender.
@@ -216,6 +221,7 @@ impl Room {
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Roster(id) => self.tell_roster(id),
             Timer::Speakers => self.report_speakers(now),
+            Timer::End => self.end_deserted(now),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::join::JoinAttempt;
 use crate::output::{Output, SfuEvent, Transmit};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput};
+use crate::room_policy::{self, RoomPolicy};
 use crate::signalling::{self, Change};
 use crate::timers::Timers;
 use crate::transport::TransportFactory;
@@ -44,8 +45,8 @@ pub struct MediaAddress {
 pub struct SfuConfig {
     /// Where media arrives. A loopback address is told only to participants on this machine.
     pub media_addresses: Vec<MediaAddress>,
-    /// Participants one room may hold; 0 is no limit.
-    pub max_participants: u32,
+    /// What is so of every room unless its maker says otherwise.
+    pub rooms: RoomPolicy,
     /// The time of day.
     pub clock: WallClock,
 }
@@ -123,14 +124,16 @@ impl Sfu {
         if attempt.request.reconnect {
             return self.resume(connection, &attempt, now);
         }
-        let name = attempt.grant.room.clone();
-        let existing = self.names.get(&name).and_then(|key| self.rooms.get(key));
-        if existing
-            .is_some_and(|room| room.is_full(self.config.max_participants, &attempt.grant.identity))
-        {
+        let existing = self.names.get(&attempt.grant.room).and_then(|key| self.rooms.get(key));
+        let is_admitted = match existing {
+            Some(room) => !room.is_full(&attempt.grant),
+            None => self.config.rooms.auto_create || attempt.grant.can_create_room,
+        };
+        if !is_admitted {
             return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
         }
-        let key = self.room(name, now);
+        let wanted = room_policy::begun_by(&attempt.grant);
+        let key = self.room(&wanted, now);
         let id = ParticipantId(self.next_id());
         let transport = self.transports.transport(&self.addresses_for(&attempt), now);
         self.homes.insert(id, key);
@@ -192,7 +195,8 @@ impl Sfu {
         let keys: Vec<RoomKey> = self.rooms.keys().copied().collect();
         for key in keys {
             if let Some(room) = self.rooms.get_mut(&key) {
-                room.shut_down(now);
+                let why = proto::RoomEndReason::RoomEndServerShutdown;
+                room.close(why, proto::DisconnectReason::ServerShutdown, now);
             }
             self.settle(key);
         }
@@ -236,12 +240,15 @@ impl Sfu {
         self.outputs.push_back(Output::Close { connection });
     }
 
-    fn room(&mut self, name: RoomName, now: Instant) -> RoomKey {
+    /// The room of that name, which begins as `wanted` if it does not exist.
+    fn room(&mut self, wanted: &proto::CreateRoomRequest, now: Instant) -> RoomKey {
+        let name = RoomName::new(wanted.name.clone());
         if let Some(key) = self.names.get(&name) {
             return *key;
         }
         let key = RoomKey(self.next_id());
-        let room = Room::new(&name, self.config.clock, now, self.rng.u64(..));
+        let wanted = self.config.rooms.room(wanted);
+        let room = Room::new(wanted, self.config.clock, now, self.rng.u64(..));
         self.rooms.insert(key, room);
         self.names.insert(name.clone(), key);
         self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));
@@ -289,7 +296,7 @@ impl Sfu {
         self.settle(key);
     }
 
-    /// Takes in what a room asks for, and ends it if it is empty.
+    /// Takes in what a room asks for, and forgets it if it is over.
     fn settle(&mut self, key: RoomKey) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         while let Some(output) = room.poll_output() {
@@ -317,7 +324,7 @@ impl Sfu {
             }
         }
         self.timers.set(key, room.poll_timeout());
-        if room.is_empty() {
+        if room.end_reason().is_some() {
             self.end(key);
         }
     }

@@ -53,6 +53,8 @@ pub struct Grant {
     pub room_configuration: Option<Box<proto::RoomConfiguration>>,
     /// When the token ends; `None` in a grant that came from no token.
     pub expires: Option<UnixTime>,
+    /// May begin the room where rooms do not begin by themselves.
+    pub can_create_room: bool,
 }
 
 impl Grant {
@@ -68,6 +70,7 @@ impl Grant {
             permissions: Permissions::default(),
             room_configuration: None,
             expires: None,
+            can_create_room: false,
         }
     }
 

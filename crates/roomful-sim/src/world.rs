@@ -10,7 +10,7 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use roomful_sfu::ids::{ConnectionId, Identity, RoomName};
 use roomful_sfu::token::Grant;
-use roomful_sfu::{Datagram, MediaAddress, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
+use roomful_sfu::{Datagram, MediaAddress, RoomPolicy, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
 
 use crate::client::{Client, ClientOutput, JoinOptions};
 use crate::network::{Conditions, Direction, Network};
@@ -108,11 +108,19 @@ impl World {
     /// # Errors
     /// The crypto library can make no certificate.
     pub fn new(seed: u64) -> Result<Self, roomful_sfu::NoCertificate> {
+        Self::with_rooms(seed, RoomPolicy::default())
+    }
+
+    /// The same with other rules about rooms.
+    ///
+    /// # Errors
+    /// The crypto library can make no certificate.
+    pub fn with_rooms(seed: u64, rooms: RoomPolicy) -> Result<Self, roomful_sfu::NoCertificate> {
         let start = start_of_time();
         let mut rng = fastrand::Rng::with_seed(seed);
         let config = SfuConfig {
             media_addresses: vec![MediaAddress { advertised: SERVER, local: SERVER }],
-            max_participants: 0,
+            rooms,
             clock: WallClock::new(start, 1_700_000_000_000),
         };
         Ok(Self {

@@ -7,8 +7,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser as _;
+use roomful_sfu::RoomPolicy;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 
 pub use flags::Flags;
@@ -63,8 +65,8 @@ pub struct Config {
     pub page_access: PageAccess,
     /// Media workers: threads, each with a UDP port of its own.
     pub workers: NonZeroUsize,
-    /// Participants one room may hold; 0 is no limit.
-    pub max_participants: u32,
+    /// What is so of every room unless its maker says otherwise.
+    pub rooms: RoomPolicy,
     /// Connections to the page and the signalling that may be open at a time.
     pub max_connections: NonZeroU32,
     /// Where media is received and what clients are told about it.
@@ -147,10 +149,7 @@ impl Config {
             },
             keys,
             workers,
-            max_participants: flags
-                .max_participants
-                .or(file.room.and_then(|room| room.max_participants))
-                .unwrap_or(0),
+            rooms: rooms(flags.max_participants, file.room.unwrap_or_default()),
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
@@ -179,6 +178,22 @@ impl ConfigError {
 
     fn in_file(path: &Path, text: impl std::fmt::Display) -> Self {
         Self(format!("{}: {text}", path.display()))
+    }
+}
+
+fn rooms(max_participants: Option<u32>, file: file::FileRoom) -> RoomPolicy {
+    let default = RoomPolicy::default();
+    let seconds = |seconds: Option<u32>, default| {
+        seconds.map_or(default, |seconds| Duration::from_secs(seconds.into()))
+    };
+    RoomPolicy {
+        empty_timeout: seconds(file.empty_timeout, default.empty_timeout),
+        departure_timeout: seconds(file.departure_timeout, default.departure_timeout),
+        max_participants: max_participants
+            .or(file.max_participants)
+            .unwrap_or(default.max_participants),
+        auto_create: file.auto_create.unwrap_or(default.auto_create),
+        remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
-use roomful_sfu::{Seed, SfuConfig, WallClock};
+use roomful_sfu::{RoomPolicy, Seed, SfuConfig, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ impl Server {
         let (ends, worker_ends) = mpsc::unbounded_channel();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let seed = worker_seed(index, &config.media, config.max_participants)?;
+            let seed = worker_seed(index, &config.media, &config.rooms)?;
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
@@ -168,7 +168,7 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn worker_seed(
     index: usize,
     media: &MediaConfig,
-    max_participants: u32,
+    rooms: &RoomPolicy,
 ) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
         0 => 0,
@@ -193,7 +193,7 @@ fn worker_seed(
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
     let seed = Seed(u64::from_ne_bytes(seed));
     let clock = WallClock::new(Instant::now(), unix_millis());
-    let sfu = SfuConfig { media_addresses, max_participants, clock };
+    let sfu = SfuConfig { media_addresses, rooms: rooms.clone(), clock };
     Ok(WorkerSeed { index, socket, sfu, seed })
 }
 

@@ -8,6 +8,7 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
 
+use super::lifetime::is_dependent;
 use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
@@ -15,6 +16,7 @@ use crate::liveness::{Liveness, Presence};
 use crate::participant::{HeldData, Negotiation, Participant};
 use crate::signalling::{Change, Command, Welcome};
 use crate::subscription::ReceivingSections;
+use crate::token::Grant;
 use crate::transport::Transport;
 
 /// Someone about to enter: what the worker made for it.
@@ -55,7 +57,7 @@ impl Room {
         };
         self.participants.insert(id, participant);
         self.touched.push(id);
-        self.count_participants();
+        self.arrange_end(now);
         self.learn_ufrag(id);
         self.welcome(id);
         self.subscribe_to_everything(id, now);
@@ -116,15 +118,6 @@ impl Room {
         self.settle(now);
     }
 
-    /// The server stops: everyone is told so.
-    pub(crate) fn shut_down(&mut self, now: Instant) {
-        for id in self.others(ParticipantId(u64::MAX)) {
-            let reason = DisconnectReason::ServerShutdown;
-            self.remove(id, reason, Some(Action::Disconnect), now);
-        }
-        self.settle(now);
-    }
-
     /// Takes `id` out of the room; with an action, it is told why and what to do.
     pub(super) fn remove(
         &mut self,
@@ -163,14 +156,33 @@ impl Room {
                 self.tell(other, Change::Participants(vec![info.clone()]));
             }
         }
-        self.count_participants();
+        self.arrange_end(now);
         self.outputs.push_back(RoomOutput::Gone { participant: id });
     }
 
-    /// Whether the room has a place for one more than `limit` allows, not counting who `identity` replaces.
-    pub(crate) fn is_full(&self, limit: u32, identity: &Identity) -> bool {
-        let others = self.participants.values().filter(|one| one.grant.identity != *identity);
-        limit > 0 && others.count() >= limit as usize
+    /// Whether the room has no place for the bearer of `grant`, not counting whom it replaces. Agents and recorders
+    /// take no place.
+    pub(crate) fn is_full(&self, grant: &Grant) -> bool {
+        let limit = self.info.max_participants;
+        let others = self
+            .participants
+            .values()
+            .filter(|one| !one.is_dependent() && one.grant.identity != grant.identity);
+        limit > 0 && !is_dependent(grant) && others.count() >= limit as usize
+    }
+
+    /// The room as it is now.
+    pub(crate) fn info(&self) -> proto::Room {
+        let count = |of: fn(&Participant) -> bool| {
+            let found = self.participants.values().filter(|one| of(one)).count();
+            u32::try_from(found).unwrap_or(u32::MAX)
+        };
+        proto::Room {
+            num_participants: count(|one| !one.is_dependent() && !one.grant.permissions.hidden),
+            num_publishers: count(|one| !one.publications.is_empty()),
+            active_recording: count(|one| one.grant.permissions.recorder) > 0,
+            ..self.info.clone()
+        }
     }
 
     fn replace_former_presence(&mut self, identity: &Identity, now: Instant) {
@@ -211,7 +223,7 @@ impl Room {
     fn welcome(&mut self, id: ParticipantId) {
         let Some(participant) = self.participants.get(&id) else { return };
         let welcome = Welcome {
-            room: self.info.clone(),
+            room: self.info(),
             participant: participant.info(),
             others: self.visible_infos(Some(id)),
         };
@@ -248,12 +260,6 @@ impl Room {
         for change in published {
             self.tell(id, change);
         }
-    }
-
-    fn count_participants(&mut self) {
-        let visible =
-            self.participants.values().filter(|one| !one.grant.permissions.hidden).count();
-        self.info.num_participants = u32::try_from(visible).unwrap_or(u32::MAX);
     }
 
     fn drain_farewell(&mut self, participant: &mut Participant) {

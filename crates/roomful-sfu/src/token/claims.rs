@@ -41,6 +41,8 @@ pub(super) struct Claims {
 struct VideoClaims {
     room_join: bool,
     room: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    room_create: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     can_publish: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ impl Claims {
         let video = VideoClaims {
             room_join: true,
             room: grant.room.as_str().to_owned(),
+            room_create: grant.can_create_room,
             can_publish: Some(may.can_publish),
             can_subscribe: Some(may.can_subscribe),
             can_publish_data: Some(may.can_publish_data),
@@ -120,6 +123,7 @@ impl Claims {
             metadata: self.metadata,
             attributes: self.attributes,
             kind: Kind::from_str_name(&self.kind.to_uppercase()).unwrap_or(Kind::Standard),
+            can_create_room: video.room_create,
             permissions: video.into_permissions(),
             room_configuration: self.room_config,
             expires: self.exp.map(NumericDate::as_unix_time),

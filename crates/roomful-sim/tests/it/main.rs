@@ -15,5 +15,6 @@ mod layers;
 mod meeting;
 mod paths;
 mod presence;
+mod rooms;
 mod sections;
 mod speakers;

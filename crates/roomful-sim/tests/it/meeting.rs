@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use roomful_sfu::SfuEvent;
 use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::token::Grant;
+use roomful_sfu::{RoomPolicy, SfuEvent};
 use roomful_sim::client::TrackKey;
 use roomful_sim::{Browser, Conditions, JoinOptions, Plan, TrackPlan, World};
 
@@ -124,7 +124,7 @@ fn rooms_are_apart_even_where_people_have_the_same_names() {
 }
 
 #[test]
-fn a_room_ends_when_the_last_one_leaves_and_begins_anew_after() {
+fn a_room_ends_a_while_after_the_last_one_left_and_begins_anew_after() {
     let (mut world, ids) = call(7, &["ann", "bob"]);
     let garden = RoomName::new("garden");
     let former = world.client(ids[0]).room_sid().unwrap().to_owned();
@@ -133,6 +133,10 @@ fn a_room_ends_when_the_last_one_leaves_and_begins_anew_after() {
         world.act(id, |client, _| client.leave());
         world.run(SECOND);
     }
+    // Kept for whoever comes back.
+    world.run(RoomPolicy::default().departure_timeout - 2 * SECOND);
+    assert_eq!(world.events().len(), 1);
+    world.run(2 * SECOND);
     let ended = SfuEvent::RoomEnded(garden.clone());
     assert_eq!(world.events(), [SfuEvent::RoomStarted(garden.clone()), ended]);
     let cy = join(&mut world, "cy", "garden");

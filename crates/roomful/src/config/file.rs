@@ -47,13 +47,16 @@ pub(super) struct FileFilter {
     pub(super) excludes: Option<Vec<String>>,
 }
 
-/// Rooms are made by whoever joins first: a setting that says otherwise is refused rather than
-/// ignored, since it keeps somebody out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FileRoom {
-    auto_create: Option<bool>,
+    pub(super) auto_create: Option<bool>,
     pub(super) max_participants: Option<u32>,
+    /// In seconds.
+    pub(super) empty_timeout: Option<u32>,
+    /// In seconds.
+    pub(super) departure_timeout: Option<u32>,
+    pub(super) enable_remote_unmute: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,19 +99,6 @@ impl FileConfig {
         }
         let outline = Outline::of(text)?;
         let file: Self = serde_saphyr::from_str(text).map_err(|error| outline.explain(&error))?;
-        file.refuse_unkept_promises()?;
         Ok((file, outline.warnings))
-    }
-
-    fn refuse_unkept_promises(&self) -> Result<(), String> {
-        let Some(room) = &self.room else { return Ok(()) };
-        if room.auto_create == Some(false) {
-            return Err(
-                "room.auto_create: false is not supported yet: everybody with a token for \
-                        a room can begin it; remove the setting and give out tokens with care"
-                    .into(),
-            );
-        }
-        Ok(())
     }
 }

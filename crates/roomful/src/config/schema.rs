@@ -111,6 +111,9 @@ const KEYS: &[(&str, &str)] = &[
     ("rtc.enable_loopback_candidate", "true or false"),
     ("room", "a section: room.max_participants and others"),
     ("room.auto_create", "true or false"),
+    ("room.departure_timeout", "a number of seconds, for example 20"),
+    ("room.empty_timeout", "a number of seconds, for example 300"),
+    ("room.enable_remote_unmute", "true or false"),
     ("room.max_participants", "a number, 0 for no limit"),
     ("logging", "a section: logging.level and logging.json"),
     ("logging.level", "trace, debug, info, warn or error"),
@@ -121,8 +124,7 @@ const KEYS: &[(&str, &str)] = &[
 const FREE: &str = "keys";
 
 /// The keys LiveKit has and this server does not act on, with what to do instead, if anything.
-/// They are warnings, not errors, so that a LiveKit configuration starts; those that would keep
-/// somebody out are in [`KEYS`] and refused where they are read.
+/// They are warnings, not errors, so that a LiveKit configuration starts.
 const LIVEKIT_ONLY: &[(&str, &str)] = &[
     ("agents", ""),
     ("api", ""),
@@ -149,10 +151,7 @@ const LIVEKIT_ONLY: &[(&str, &str)] = &[
     ("region", ""),
     ("room.create_room_attempts", ""),
     ("room.create_room_timeout", ""),
-    ("room.departure_timeout", ": a room ends when the last participant leaves"),
-    ("room.empty_timeout", ": a room ends when the last participant leaves"),
     ("room.enable_full_room_in_webhooks", ""),
-    ("room.enable_remote_unmute", ": nobody can unmute another"),
     ("room.enabled_codecs", ": Opus, VP8, VP9, H.264 and AV1 are enabled"),
     ("room.max_metadata_size", ""),
     ("room.max_participant_identity_length", ""),

@@ -38,6 +38,7 @@ room:
   auto_create: true
   max_participants: 0
   empty_timeout: 300
+  sync_streams: true
 turn: {enabled: false}
 ";
     let config = load(file, &["--workers=2"]).unwrap();
@@ -46,7 +47,7 @@ turn: {enabled: false}
     assert_eq!(config.media.node_ip, Some("203.0.113.7".parse().unwrap()));
     assert_eq!(config.media.interface_includes, ["en0"]);
     assert_eq!(config.bind_addresses.len(), 2);
-    for key in ["rtc.tcp_port", "rtc.pli_throttle", "room.empty_timeout", "turn", "\"key2\""] {
+    for key in ["rtc.tcp_port", "rtc.pli_throttle", "room.sync_streams", "turn", "\"key2\""] {
         assert!(config.warnings.iter().any(|text| text.contains(key)), "{key}");
     }
 }
@@ -105,10 +106,15 @@ fn errors_quote_no_secret() {
 }
 
 #[test]
-fn settings_that_keep_people_out_are_not_ignored() {
-    let error = load("room: {auto_create: false}", &[]).err().unwrap();
-    assert!(error.contains("not supported yet"), "{error}");
-    assert_eq!(load("room: {max_participants: 5}", &[]).unwrap().max_participants, 5);
+fn what_the_file_says_of_rooms_is_taken() {
+    let file = "room: {auto_create: false, max_participants: 5, empty_timeout: 1, \
+                departure_timeout: 0, enable_remote_unmute: true}";
+    let rooms = load(file, &[]).unwrap().rooms;
+    assert!(!rooms.auto_create && rooms.remote_unmute);
+    assert_eq!(rooms.max_participants, 5);
+    assert_eq!((rooms.empty_timeout.as_secs(), rooms.departure_timeout.as_secs()), (1, 0));
+    let rooms = load("room: {max_participants: 5}", &["--max-participants=7"]).unwrap().rooms;
+    assert_eq!(rooms, RoomPolicy { max_participants: 7, ..RoomPolicy::default() });
 }
 
 #[test]

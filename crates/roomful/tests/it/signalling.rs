@@ -125,7 +125,7 @@ async fn stopping_tells_everyone_and_ends_cleanly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_ends_when_its_last_participant_leaves() {
+async fn a_room_waits_for_whoever_comes_back() {
     let stage = Stage::start_with_keys();
     let mut first = stage.join("garden", "ann").await;
     let Response::Join(join) = first.message().await else { panic!("no join response") };
@@ -134,7 +134,7 @@ async fn a_room_ends_when_its_last_participant_leaves() {
     first.end().await;
     let mut again = stage.join("garden", "ann").await;
     let Response::Join(join) = again.message().await else { panic!("no join response") };
-    assert_ne!(join.room.unwrap().sid, sid, "another life of the room");
+    assert_eq!(join.room.unwrap().sid, sid, "the same life of the room");
 }
 
 fn ping(timestamp: i64) -> SignalRequest {
