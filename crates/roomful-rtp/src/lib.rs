@@ -1,0 +1,15 @@
+//! RTP, RTCP and SRTP: wire formats and the bookkeeping that belongs to them.
+//!
+//! Sans-IO: no clock, no socket, no thread. Time and bytes are arguments. Nothing on a packet's way
+//! allocates, and nothing that arrives can make it panic.
+
+mod ids;
+pub mod nack;
+pub mod reception;
+pub mod rtcp;
+pub mod rtt;
+#[cfg(test)]
+mod testing;
+pub mod units;
+
+pub use ids::Ssrc;
