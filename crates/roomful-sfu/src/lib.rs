@@ -25,9 +25,10 @@ mod subscription;
 mod testing;
 mod timers;
 pub mod token;
+pub mod transmit;
 mod transport;
 
 pub use clock::WallClock;
-pub use output::{Output, SfuEvent, Transmit};
+pub use output::{Output, SfuEvent};
 pub use room_policy::RoomPolicy;
 pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig};

@@ -1,17 +1,15 @@
 //! What the core asks of its shell, as data.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use livekit_protocol::SignalResponse;
 
 use crate::ids::{ConnectionId, RoomName};
 
-/// One thing for the shell to do. Drain with [`crate::Sfu::poll_output`] until [`Output::Timeout`].
+/// One thing for the shell to do. Drain with [`crate::Sfu::poll_output`] until [`Output::Timeout`]. Datagrams leave
+/// by [`crate::Sfu::poll_transmits`].
 #[derive(Debug)]
 pub enum Output {
-    /// Send this datagram. Lossy: a full socket buffer may drop it.
-    Transmit(Transmit),
     /// Send this message on that connection. Lossless: a shell that cannot must close the connection.
     Message {
         /// The connection to send it on.
@@ -28,18 +26,6 @@ pub enum Output {
     Event(SfuEvent),
     /// Nothing more now; call [`crate::Sfu::handle_timeout`] at this instant, if nothing comes before.
     Timeout(Instant),
-}
-
-/// One outgoing datagram.
-#[derive(Debug)]
-pub struct Transmit {
-    /// The local address to send from: one of the addresses in
-    /// [`crate::SfuConfig::media_addresses`], or its local counterpart.
-    pub source: SocketAddr,
-    /// Where it goes.
-    pub destination: SocketAddr,
-    /// UDP payload.
-    pub payload: Vec<u8>,
 }
 
 /// Lifecycle of rooms, for logs and counters. No names of people: those stay out of logs.

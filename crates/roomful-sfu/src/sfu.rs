@@ -12,23 +12,24 @@ use crate::clock::WallClock;
 use crate::demux::Demux;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
-use crate::output::{Output, SfuEvent, Transmit};
+use crate::output::{Output, SfuEvent};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput};
 use crate::room_policy::{self, RoomPolicy};
 use crate::signalling::{self, Change};
 use crate::timers::Timers;
+use crate::transmit::TransmitBuffer;
 use crate::transport::TransportFactory;
 
 /// One incoming datagram.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Datagram<'a> {
     /// Who sent it.
     pub source: SocketAddr,
     /// The local address it arrived at (never the unspecified address).
     pub destination: SocketAddr,
-    /// UDP payload.
-    pub payload: &'a [u8],
+    /// UDP payload. Its content is undefined afterwards: it is decrypted in place.
+    pub payload: &'a mut [u8],
 }
 
 /// An address on which this worker receives media.
@@ -63,14 +64,21 @@ pub struct Seed(pub u64);
 )]
 pub struct NoCertificate;
 
-/// Datagrams that led nowhere.
+/// Datagrams that led nowhere, or got nowhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DropCounts {
     /// From no known address and naming no transport.
     pub unroutable: u64,
+    /// To be sent, but more than [`MAX_TRANSMITS`] waited, or UDP cannot carry them.
+    pub unsent: u64,
 }
 
-/// The rooms of one worker. Every call must be followed by a full drain of [`Sfu::poll_output`].
+/// Datagrams that wait for [`Sfu::poll_transmits`]. Lossy. More, and a storm of keyframes takes memory instead of
+/// being thinned; fewer, and big rooms lose packets in bursts.
+const MAX_TRANSMITS: usize = 16 * 1024;
+
+/// The rooms of one worker. Every call must be followed by a full drain of [`Sfu::poll_output`]; datagrams may wait
+/// in [`Sfu::poll_transmits`] until a batch is worth sending.
 #[derive(Debug)]
 pub struct Sfu {
     config: SfuConfig,
@@ -82,6 +90,7 @@ pub struct Sfu {
     demux: Demux,
     timers: Timers<RoomKey>,
     outputs: VecDeque<Output>,
+    transmits: VecDeque<Transmit>,
     drops: DropCounts,
     last_id: u64,
     rng: fastrand::Rng,
@@ -91,6 +100,14 @@ pub struct Sfu {
 /// One life of one room; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct RoomKey(u64);
+
+/// A datagram that waits to be sent.
+#[derive(Debug)]
+struct Transmit {
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Vec<u8>,
+}
 
 /// How long to sleep when nothing is due: any arrival wakes the worker anyway.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -111,6 +128,7 @@ impl Sfu {
             demux: Demux::default(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
+            transmits: VecDeque::new(),
             drops: DropCounts::default(),
             last_id: 0,
             rng: fastrand::Rng::with_seed(seed.0),
@@ -209,6 +227,21 @@ impl Sfu {
             .unwrap_or_else(|| Output::Timeout(self.timers.next().unwrap_or(self.now + IDLE)))
     }
 
+    /// Moves datagrams that are to be sent into the buffer. `true` if more wait: empty it and call again.
+    pub fn poll_transmits(&mut self, now: Instant, into: &mut TransmitBuffer) -> bool {
+        self.now = now;
+        while let Some(next) = self.transmits.front() {
+            if !into.has_room(next.payload.len()) && !into.is_empty() {
+                return true;
+            }
+            if !into.push(next.source, next.destination, &next.payload) {
+                self.drops.unsent += 1;
+            }
+            self.transmits.pop_front();
+        }
+        false
+    }
+
     /// Datagrams dropped so far.
     pub fn drop_counts(&self) -> DropCounts {
         self.drops
@@ -303,8 +336,11 @@ impl Sfu {
             match output {
                 RoomOutput::Transmit { from, source, destination, payload } => {
                     self.demux.learn_address(from, destination);
-                    let transmit = Transmit { source, destination, payload };
-                    self.outputs.push_back(Output::Transmit(transmit));
+                    if self.transmits.len() < MAX_TRANSMITS {
+                        self.transmits.push_back(Transmit { source, destination, payload });
+                    } else {
+                        self.drops.unsent += 1;
+                    }
                 }
                 RoomOutput::Tell { connection, change } => {
                     let message = Box::new(signalling::render(change));

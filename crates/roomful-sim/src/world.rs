@@ -10,6 +10,7 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use roomful_sfu::ids::{ConnectionId, Identity, RoomName};
 use roomful_sfu::token::Grant;
+use roomful_sfu::transmit::TransmitBuffer;
 use roomful_sfu::{Datagram, MediaAddress, RoomPolicy, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
 
 use crate::client::{Client, ClientOutput, JoinOptions};
@@ -26,6 +27,7 @@ pub struct World {
     now: Instant,
     sfu: Sfu,
     sfu_timeout: Instant,
+    transmits: TransmitBuffer,
     network: Network<Arrival>,
     pub(crate) seats: Vec<Seat>,
     sockets: BTreeMap<ConnectionId, Socket>,
@@ -128,6 +130,7 @@ impl World {
             now: start,
             sfu: Sfu::new(config, Seed(rng.u64(..)), start)?,
             sfu_timeout: start,
+            transmits: TransmitBuffer::new(),
             network: Network::new(rng.fork()),
             seats: Vec::new(),
             sockets: BTreeMap::new(),
@@ -266,6 +269,7 @@ impl World {
     /// A datagram reaches the server from an address nobody uses.
     pub fn send_stray_datagram(&mut self, payload: &[u8]) {
         let source = SocketAddr::from(([192, 0, 2, 9], 999));
+        let payload = &mut payload.to_vec();
         self.sfu.handle_datagram(Datagram { source, destination: SERVER, payload }, self.now);
         self.drain_sfu();
     }

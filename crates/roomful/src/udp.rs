@@ -2,8 +2,8 @@
 //!
 //! The cost of a forwarded packet is the trip through the kernel's stack, not the system call around
 //! it, so datagrams of one destination leave as one segmented buffer (GSO) and arrive the same way
-//! (GRO). [`UdpSocket`] receives; [`SendQueue`] collects what a worker wants to send during one wake
-//! and hands it over in one `sendmmsg`. Neither allocates once it is set up.
+//! (GRO). [`UdpSocket`] receives; [`SendQueue`] hands what the core wrote into its
+//! [`roomful_sfu::transmit::TransmitBuffer`] over in one `sendmmsg`. Neither allocates once it is set up.
 //!
 //! Addresses that cross this boundary are canonical: IPv4 is always written as IPv4, also when the
 //! socket is a dual-stack one to which the kernel shows it as `::ffff:a.b.c.d`.
@@ -16,7 +16,6 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
-mod batch;
 #[cfg(any(test, not(target_os = "linux")))]
 mod plain;
 mod queue;
@@ -98,7 +97,7 @@ impl UdpSocket {
     }
 
     /// Receives what one `recvmmsg` yields and calls `each` with source, local destination and
-    /// payload of every datagram, in order of arrival.
+    /// payload of every datagram, in order of arrival. The payload may be overwritten.
     ///
     /// Returns how many datagrams that were; zero means that the socket is drained. The destination
     /// is the address the sender wrote, never the wildcard (except on systems that cannot tell).
@@ -110,7 +109,7 @@ impl UdpSocket {
     /// datagrams may wait that readiness will not report again, so read again a little later.
     pub(crate) fn recv_batch(
         &mut self,
-        mut each: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        mut each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
         let mut complaints = 0;
         loop {

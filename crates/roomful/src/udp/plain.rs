@@ -8,7 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::Socket;
 
-use super::batch::Piece;
+use roomful_sfu::transmit::Piece;
+
 use super::{Family, RECEIVE_BUFFER, Received, SEND_BUFFER, canonical};
 
 /// Datagrams read per call, so that one busy socket does not starve timers; more make them late.
@@ -45,13 +46,13 @@ impl Receiver {
         &mut self,
         socket: &UdpSocket,
         local: SocketAddr,
-        each: &mut impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        each: &mut impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
     ) -> io::Result<Received> {
         let mut received = Received::default();
         while received.datagrams < RECEIVE_BUDGET {
             match socket.recv_from(&mut self.bytes) {
                 Ok((length, source)) => {
-                    each(canonical(source), canonical(local), &self.bytes[..length]);
+                    each(canonical(source), canonical(local), &mut self.bytes[..length]);
                     received.datagrams += 1;
                 }
                 // What stopped us comes again with the next call, if it lasts.
@@ -100,7 +101,7 @@ impl Sender {
             debug_assert!(message.segment == 0 && message.pieces.len() == 1, "nothing segments");
             tracing::trace!(source = ?message.source, "the system chooses the source address");
             for piece in message.pieces {
-                let payload = &bytes[piece.start as usize..piece.end as usize];
+                let payload = &bytes[piece.range()];
                 match socket.send_to(payload, as_seen_by(family, message.destination)) {
                     Ok(_) => sent += 1,
                     Err(_) if sent > 0 => return Ok(sent),

@@ -1,9 +1,10 @@
-//! What a worker wants to send during one wake, and how it gets past the kernel.
+//! How what a worker wants to send gets past the kernel.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::batch::{Backlog, Batch, MAX_DATAGRAMS};
+use roomful_sfu::transmit::{Batch, TransmitBuffer};
+
 use super::system::{Message, Sender};
 use super::{UdpSocket, canonical, names_a_source};
 
@@ -18,17 +19,13 @@ const FLUSHES_UNTIL_RETRY: u32 = 10_000;
 /// make each batch's look-up longer, a shorter one makes addresses push each other out.
 const MAX_FOREIGN_SOURCES: usize = 8;
 
-/// Datagrams on their way out: collect with [`SendQueue::push`], hand over with [`SendQueue::flush`].
+/// Hands datagrams to the kernel, and remembers what it refused. Use one queue with one socket.
 ///
-/// Lossy, as UDP is: what finds no room, or what the kernel cannot take, is dropped and counted.
-/// Datagrams from one source to one destination leave in the order pushed; nothing is promised
-/// between different ones. Use one queue with one socket.
+/// Lossy, as UDP is: what the kernel cannot take is dropped and counted.
 pub(crate) struct SendQueue {
-    backlog: Backlog,
     batches: Vec<Batch>,
     sender: Sender,
     refusals: Refusals,
-    refused_pushes: usize,
 }
 
 /// What became of the datagrams of one flush.
@@ -36,56 +33,46 @@ pub(crate) struct SendQueue {
 pub(crate) struct FlushOutcome {
     /// Datagrams the kernel took.
     pub(crate) sent: usize,
-    /// Datagrams lost: the socket buffer was full, the destination cannot be reached from here, or
-    /// the queue had no room when they were pushed.
+    /// Datagrams lost: the socket buffer was full, or the destination cannot be reached from here.
     pub(crate) dropped: usize,
     /// System calls made.
     pub(crate) syscalls: usize,
+}
+
+impl std::ops::AddAssign for FlushOutcome {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.syscalls += other.syscalls;
+    }
 }
 
 impl SendQueue {
     /// An empty queue with all its memory reserved; it is not resident until used.
     pub(crate) fn new() -> Self {
         Self {
-            backlog: Backlog::new(),
-            batches: Vec::with_capacity(MAX_DATAGRAMS),
-            sender: Sender::with_capacity(MAX_DATAGRAMS),
+            batches: Vec::with_capacity(TransmitBuffer::MAX_DATAGRAMS),
+            sender: Sender::with_capacity(TransmitBuffer::MAX_DATAGRAMS),
             refusals: Refusals::default(),
-            refused_pushes: 0,
         }
     }
 
-    /// Whether a payload of `length` bytes has room now; if not, flush before pushing it.
-    pub(crate) fn has_room(&self, length: usize) -> bool {
-        self.backlog.has_room(length)
-    }
-
-    /// Queues a copy of `payload`. Without room ([`SendQueue::has_room`]), it is dropped and counted
-    /// in the next [`FlushOutcome`].
-    ///
-    /// `source` is the local address to send from. If it is unspecified or not an address of this
-    /// machine (one that a NAT translates), the kernel chooses.
-    pub(crate) fn push(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
-        if !self.backlog.push(canonical(source), canonical(destination), payload) {
-            self.refused_pushes += 1;
-        }
-    }
-
-    /// Hands everything to the kernel, in one system call if nothing is in the way, and empties the queue.
-    pub(crate) fn flush(&mut self, socket: &UdpSocket) -> FlushOutcome {
-        let mut outcome = FlushOutcome {
-            dropped: std::mem::take(&mut self.refused_pushes),
-            ..Default::default()
-        };
-        if self.backlog.is_empty() {
+    /// Hands everything to the kernel, in one system call if nothing is in the way, and empties the buffer.
+    pub(crate) fn flush(
+        &mut self,
+        socket: &UdpSocket,
+        buffer: &mut TransmitBuffer,
+    ) -> FlushOutcome {
+        let mut outcome = FlushOutcome::default();
+        if buffer.is_empty() {
             return outcome;
         }
         self.refusals.count_flush();
         let segmentation = socket.segmentation && !self.refusals.segmentation();
-        self.backlog.batch_into(&mut self.batches, segmentation);
+        buffer.batch_into(&mut self.batches, segmentation);
         let mut next = 0;
         while next < self.batches.len() {
-            match self.send(socket, next, &mut outcome) {
+            match self.send(socket, buffer, next, &mut outcome) {
                 Ok(batches) => next += batches,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -93,12 +80,12 @@ impl SendQueue {
                     break;
                 }
                 Err(error) => {
-                    self.send_otherwise(socket, next, error, &mut outcome);
+                    outcome += self.send_otherwise(socket, buffer, self.batches[next], error);
                     next += 1;
                 }
             }
         }
-        self.backlog.clear();
+        buffer.clear();
         outcome
     }
 
@@ -106,18 +93,17 @@ impl SendQueue {
     fn send(
         &mut self,
         socket: &UdpSocket,
+        buffer: &TransmitBuffer,
         first: usize,
         outcome: &mut FlushOutcome,
     ) -> io::Result<usize> {
-        let Self { backlog, batches, sender, refusals, .. } = self;
-        let messages = batches[first..].iter().map(|batch| Message {
-            source: batch_source(batch).filter(|source| !refusals.source(source.ip())),
-            destination: batch.destination,
-            segment: batch.segment,
-            pieces: backlog.pieces(batch),
+        let Self { batches, sender, refusals, .. } = self;
+        let messages = batches[first..].iter().map(|batch| {
+            let source = batch_source(batch).filter(|source| !refusals.source(source.ip()));
+            message(buffer, batch, source)
         });
         outcome.syscalls += 1;
-        let sent = sender.send(&socket.socket, socket.family, backlog.bytes(), messages)?;
+        let sent = sender.send(&socket.socket, socket.family, buffer.bytes(), messages)?;
         outcome.sent += datagrams(&batches[first..first + sent]);
         Ok(sent)
     }
@@ -126,11 +112,11 @@ impl SendQueue {
     fn send_otherwise(
         &mut self,
         socket: &UdpSocket,
-        index: usize,
+        buffer: &TransmitBuffer,
+        batch: Batch,
         error: io::Error,
-        outcome: &mut FlushOutcome,
-    ) {
-        let batch = self.batches[index];
+    ) -> FlushOutcome {
+        let mut outcome = FlushOutcome::default();
         let source = batch_source(&batch).filter(|source| !self.refusals.source(source.ip()));
         let asked = Way { source: source.is_some(), segments: batch.segment > 0 };
         let mut error = error;
@@ -142,16 +128,20 @@ impl SendQueue {
             if asked.segments && !way.segments && uncut_error.is_none() {
                 uncut_error = error.raw_os_error();
             }
-            match self.send_alone(socket, batch, source.filter(|_| way.source), way, outcome) {
+            let from = source.filter(|_| way.source);
+            let batches =
+                if way.segments { Batches::Whole(batch) } else { Batches::Singles(batch) };
+            match self.send_alone(socket, buffer, batches, from, &mut outcome) {
                 Ok(()) => {
                     self.remember(way, source, uncut_error);
-                    return;
+                    return outcome;
                 }
                 Err(next) => error = next,
             }
         }
         tracing::trace!(%error, "datagrams dropped");
         outcome.dropped += batch.count as usize;
+        outcome
     }
 
     /// Sends one batch, whole or datagram by datagram.
@@ -161,32 +151,27 @@ impl SendQueue {
     fn send_alone(
         &mut self,
         socket: &UdpSocket,
-        batch: Batch,
+        buffer: &TransmitBuffer,
+        batches: Batches,
         source: Option<SocketAddr>,
-        way: Way,
         outcome: &mut FlushOutcome,
     ) -> io::Result<()> {
         let mut send = |batch: Batch| {
-            let message = Message {
-                source,
-                destination: batch.destination,
-                segment: batch.segment,
-                pieces: self.backlog.pieces(&batch),
-            };
             outcome.syscalls += 1;
-            let message = std::iter::once(message);
-            let bytes = self.backlog.bytes();
-            self.sender.send(&socket.socket, socket.family, bytes, message)?;
+            let message = std::iter::once(message(buffer, &batch, source));
+            self.sender.send(&socket.socket, socket.family, buffer.bytes(), message)?;
             outcome.sent += batch.count as usize;
             Ok(())
         };
-        if way.segments || batch.segment == 0 {
-            return send(batch);
+        match batches {
+            Batches::Whole(batch) => send(batch),
+            Batches::Singles(batch) => {
+                let mut singles = batch.singles();
+                singles.next().map_or(Ok(()), &mut send)?;
+                outcome.dropped += singles.filter(|single| send(*single).is_err()).count();
+                Ok(())
+            }
         }
-        let mut singles = batch.singles();
-        singles.next().map_or(Ok(()), &mut send)?;
-        outcome.dropped += singles.filter(|single| send(*single).is_err()).count();
-        Ok(())
     }
 
     /// Notes what had to be given up for the kernel to take a batch.
@@ -201,13 +186,34 @@ impl SendQueue {
     }
 }
 
+/// What the kernel is told of a batch.
+fn message<'a>(
+    buffer: &'a TransmitBuffer,
+    batch: &Batch,
+    source: Option<SocketAddr>,
+) -> Message<'a> {
+    Message {
+        source,
+        destination: canonical(batch.destination),
+        segment: batch.segment,
+        pieces: buffer.pieces(batch),
+    }
+}
+
 /// The address to send from, if the batch names one the kernel could use.
 fn batch_source(batch: &Batch) -> Option<SocketAddr> {
-    Some(batch.source).filter(|source| names_a_source(source.ip(), batch.destination.ip()))
+    let destination = canonical(batch.destination);
+    Some(canonical(batch.source)).filter(|source| names_a_source(source.ip(), destination.ip()))
 }
 
 fn datagrams(batches: &[Batch]) -> usize {
     batches.iter().map(|batch| batch.count as usize).sum()
+}
+
+/// A batch to send in one message, or datagram by datagram.
+enum Batches {
+    Whole(Batch),
+    Singles(Batch),
 }
 
 /// One way to send a batch.

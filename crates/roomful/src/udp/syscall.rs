@@ -16,9 +16,9 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr, sockaddr_in, sockaddr_in6};
+use roomful_sfu::transmit::Piece;
 use socket2::Socket;
 
-use super::batch::Piece;
 use super::{Family, RECEIVE_BUFFER, Received, SEND_BUFFER, canonical};
 
 /// Messages one `recvmmsg` may take. More gain nothing (the call itself is then below 1 % of the cost
@@ -89,7 +89,7 @@ impl Receiver {
         &mut self,
         socket: &UdpSocket,
         local: SocketAddr,
-        each: &mut impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        each: &mut impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
     ) -> io::Result<Received> {
         let messages = self.call(socket)?;
         let mut received = Received::default();
@@ -106,7 +106,7 @@ impl Receiver {
             let notes = Notes::read(&message.msg_hdr);
             let destination = notes.destination.unwrap_or(local.ip());
             let destination = with_scope(destination, local.port(), notes.interface);
-            let payload = &self.bytes[slot..slot + length];
+            let payload = &mut self.bytes[slot..slot + length];
             received.datagrams += split(payload, notes.segment, |datagram| {
                 each(canonical(source), canonical(destination), datagram);
             });
@@ -236,7 +236,7 @@ impl Sender {
         let first = self.calls.pieces.len();
         let mut end = None;
         for piece in message.pieces {
-            let part = &bytes[piece.start as usize..piece.end as usize];
+            let part = &bytes[piece.range()];
             match self.calls.pieces.last_mut() {
                 Some(previous) if end == Some(piece.start) => previous.iov_len += part.len(),
                 Some(_) | None => self
@@ -458,12 +458,12 @@ impl Notes {
 }
 
 /// Calls `each` with every datagram of a message that the kernel coalesced; returns how many.
-fn split(message: &[u8], segment: usize, mut each: impl FnMut(&[u8])) -> usize {
+fn split(message: &mut [u8], segment: usize, mut each: impl FnMut(&mut [u8])) -> usize {
     if segment == 0 || message.len() <= segment {
         each(message);
         return 1;
     }
-    message.chunks(segment).map(&mut each).count()
+    message.chunks_mut(segment).map(&mut each).count()
 }
 
 fn with_scope(ip: IpAddr, port: u16, interface: u32) -> SocketAddr {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use roomful_sfu::transmit::TransmitBuffer;
 
 use super::queue::FlushOutcome;
 use super::*;
@@ -21,7 +22,7 @@ fn a_datagram_arrives_with_its_source_and_true_destination() {
         let mut receiver = bind(ANY);
         let sender = bind(sender);
         let destination = SocketAddr::new(ip(reached), receiver.local_addr().port());
-        let mut queue = SendQueue::new();
+        let mut queue = Sending::new();
         queue.push(sender.local_addr(), destination, b"hello");
         assert_eq!(queue.flush(&sender), FlushOutcome { sent: 1, dropped: 0, syscalls: 1 });
         let arrived = receive(&mut receiver, 1);
@@ -46,7 +47,7 @@ fn a_wildcard_socket_answers_from_the_address_it_was_asked_at() {
 fn mixed_sizes_and_destinations_arrive_once_in_order_and_unharmed() {
     let sender = bind(ANY);
     let mut receivers = [bind(V4), bind(V6), bind(V4), bind(ANY)];
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     let mut expected = vec![Vec::new(); receivers.len()];
     for number in 0..300_usize {
         let to = number * 7 % receivers.len();
@@ -70,7 +71,7 @@ fn mixed_sizes_and_destinations_arrive_once_in_order_and_unharmed() {
 #[cfg(target_os = "linux")]
 fn equal_datagrams_to_one_destination_cross_the_kernel_as_one_message() {
     let (sender, mut receiver) = (bind(V4), bind(V4));
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     for number in 0..40_u8 {
         queue.push(sender.local_addr(), receiver.local_addr(), &[number; 1000]);
     }
@@ -101,35 +102,31 @@ fn empty_and_longest_datagrams_arrive() {
 fn a_datagram_too_long_for_udp_is_counted_and_the_rest_arrives() {
     let (sender, mut receiver) = (bind(V4), bind(V4));
     let (from, to) = (sender.local_addr(), receiver.local_addr());
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     queue.push(from, to, b"before");
     queue.push(from, to, &vec![0; 65_510]);
-    queue.push(from, to, &vec![0; 70_000]);
+    assert!(!queue.buffer.push(from, to, &vec![0; 70_000]), "no length field can hold this");
     queue.push(from, to, b"behind");
     let outcome = queue.flush(&sender);
-    assert_eq!((outcome.sent, outcome.dropped), (2, 2));
+    assert_eq!((outcome.sent, outcome.dropped), (2, 1));
     let arrived = receive(&mut receiver, 2);
     assert_eq!([&arrived[0].2[..], &arrived[1].2[..]], [b"before", b"behind"]);
 }
 
 #[test]
-fn more_than_the_queue_holds_is_counted_and_the_queue_goes_on() {
+fn a_full_buffer_leaves_in_one_call_and_holds_as_much_again() {
     let (sender, receiver) = (bind(V4), bind(V4));
     let (from, to) = (sender.local_addr(), receiver.local_addr());
-    let mut queue = SendQueue::new();
-    let mut held = 0;
-    while queue.has_room(1200) {
-        queue.push(from, to, &[0; 1200]);
-        held += 1;
+    let mut queue = Sending::new();
+    for _ in 0..2 {
+        let mut held = 0;
+        while queue.buffer.push(from, to, &[0; 1200]) {
+            held += 1;
+        }
+        assert!(held > 100);
+        let outcome = queue.flush(&sender);
+        assert_eq!(outcome, FlushOutcome { sent: held, dropped: 0, syscalls: 1 });
     }
-    for _ in 0..5 {
-        queue.push(from, to, &[0; 1200]);
-    }
-    let outcome = queue.flush(&sender);
-    assert_eq!((outcome.sent, outcome.dropped), (held, 5));
-    assert!(queue.has_room(1200));
-    queue.push(from, to, &[0; 1200]);
-    assert_eq!(queue.flush(&sender), FlushOutcome { sent: 1, dropped: 0, syscalls: 1 });
     assert_eq!(queue.flush(&sender), FlushOutcome::default());
 }
 
@@ -137,7 +134,7 @@ fn more_than_the_queue_holds_is_counted_and_the_queue_goes_on() {
 fn a_closed_destination_does_not_disturb_others() {
     let (mut sender, mut receiver) = (bind(ANY), bind(V4));
     let closed = [bind(V4), bind(V6)].map(|socket| socket.local_addr());
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     for round in 0..20_u8 {
         for destination in [closed[0], receiver.local_addr(), closed[1]] {
             queue.push(unspecified(), destination, &[round]);
@@ -152,7 +149,7 @@ fn a_closed_destination_does_not_disturb_others() {
 #[test]
 fn a_destination_of_the_wrong_family_is_dropped_alone() {
     let (sender, mut receiver) = (bind(V4), bind(V4));
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     for destination in [receiver.local_addr(), "[::1]:9".parse().unwrap(), receiver.local_addr()] {
         queue.push(unspecified(), destination, b"x");
     }
@@ -166,7 +163,7 @@ fn a_source_that_is_not_ours_is_left_to_the_kernel_and_remembered() {
     for any in [ANY, "0.0.0.0:0"] {
         let (sender, mut receiver) = (bind(any), bind(V4));
         let foreign = SocketAddr::new(ip(FOREIGN), sender.local_addr().port());
-        let mut queue = SendQueue::new();
+        let mut queue = Sending::new();
         let mut flush = || {
             for byte in [1, 2, 3] {
                 queue.push(foreign, receiver.local_addr(), &[byte]);
@@ -184,7 +181,7 @@ fn a_source_that_is_not_ours_is_left_to_the_kernel_and_remembered() {
 #[test]
 fn an_ipv6_source_that_is_not_ours_is_left_to_the_kernel() {
     let (sender, mut receiver) = (bind(ANY), bind(V6));
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     queue.push("[2001:db8::5]:1".parse().unwrap(), receiver.local_addr(), b"x");
     assert_eq!(queue.flush(&sender).sent, 1);
     assert_eq!(receive(&mut receiver, 1).len(), 1);
@@ -211,7 +208,7 @@ fn a_kernel_that_refuses_to_segment_gets_single_datagrams_from_then_on() {
         syscall::set_option(&sender, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
         let foreign = SocketAddr::new(ip(FOREIGN), 1);
         let local = SocketAddr::new(ip("127.0.0.1"), 1);
-        let mut queue = SendQueue::new();
+        let mut queue = Sending::new();
         let mut flush = |source| {
             for byte in [1, 2, 3] {
                 queue.push(source, receiver.local_addr(), &[byte; 900]);
@@ -251,9 +248,9 @@ fn a_datagram_longer_than_the_receive_slot_is_counted_and_the_rest_arrives() {
 fn a_full_receiver_loses_datagrams_but_not_their_order() {
     let (sender, mut receiver) = (bind(V4), bind(V4));
     let (from, to) = (sender.local_addr(), receiver.local_addr());
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     for number in 0..40_000_u32 {
-        if !queue.has_room(1200) {
+        if !queue.buffer.has_room(1200) {
             let outcome = queue.flush(&sender);
             assert_eq!(outcome.dropped, 0, "loopback takes all and drops at the receiver");
         }
@@ -272,7 +269,7 @@ fn steady_state_allocates_nothing() {
     let sender = bind(ANY);
     let mut receivers = [bind(V4), bind(V4), bind(V6)];
     let to = receivers.each_ref().map(UdpSocket::local_addr);
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     let mut round = |expected: usize| {
         for number in 0..200_usize {
             queue.push(unspecified(), to[number % 3], &[0; 1200][..1000 + number % 3 * 100]);
@@ -305,7 +302,7 @@ fn the_port_being_taken_is_an_error_that_names_it() {
 
 #[test]
 fn the_plain_path_carries_datagrams_both_ways() {
-    let mut queue = batch::Backlog::new();
+    let mut queue = TransmitBuffer::new();
     let mut sender = plain::Sender::with_capacity(1);
     let mut receiver = plain::Receiver::new();
     for (from, to) in [(ANY, V4), (ANY, V6), (V4, V4)] {
@@ -326,13 +323,33 @@ fn the_plain_path_carries_datagrams_both_ways() {
         assert_eq!(sent, 40);
         queue.clear();
         let mut arrived = Vec::new();
-        let mut each = |source: SocketAddr, destination, payload: &[u8]| {
+        let mut each = |source: SocketAddr, destination, payload: &mut [u8]| {
             assert_eq!(source.port(), from.local_addr().port());
             assert_eq!(destination, to.local_addr());
             arrived.push(payload[0]);
         };
         while receiver.receive(&to.socket, to.local_addr(), &mut each).is_ok() {}
         assert!(arrived.into_iter().eq(0..40));
+    }
+}
+
+/// A buffer and the queue that empties it.
+struct Sending {
+    buffer: TransmitBuffer,
+    queue: SendQueue,
+}
+
+impl Sending {
+    fn new() -> Self {
+        Self { buffer: TransmitBuffer::new(), queue: SendQueue::new() }
+    }
+
+    fn push(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
+        assert!(self.buffer.push(source, destination, payload), "the buffer has no room");
+    }
+
+    fn flush(&mut self, socket: &UdpSocket) -> FlushOutcome {
+        self.queue.flush(socket, &mut self.buffer)
     }
 }
 
@@ -361,7 +378,7 @@ fn reachable(socket: &UdpSocket) -> SocketAddr {
 type Arrived = (SocketAddr, SocketAddr, Vec<u8>);
 
 fn send(socket: &UdpSocket, datagrams: &[Arrived]) -> FlushOutcome {
-    let mut queue = SendQueue::new();
+    let mut queue = Sending::new();
     for (source, destination, payload) in datagrams {
         queue.push(*source, *destination, payload);
     }
@@ -376,7 +393,7 @@ fn receive(socket: &mut UdpSocket, count: usize) -> Vec<Arrived> {
     let deadline = Instant::now() + Duration::from_secs(5);
     while arrived.len() < count {
         assert!(Instant::now() < deadline, "{} of {count} datagrams came", arrived.len());
-        let each = |source, destination, payload: &[u8]| {
+        let each = |source, destination, payload: &mut [u8]| {
             arrived.push((source, destination, payload.to_vec()));
         };
         if socket.recv_batch(each).unwrap() == 0 {

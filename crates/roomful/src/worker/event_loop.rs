@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use roomful_sfu::ids::ConnectionId;
-use roomful_sfu::{Datagram, Output, Sfu, SfuEvent, Transmit};
+use roomful_sfu::transmit::TransmitBuffer;
+use roomful_sfu::{Datagram, Output, Sfu, SfuEvent};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -27,10 +28,6 @@ const MAIL_BUDGET: usize = 16;
 /// timeouts; fewer, and sending is batched less.
 const RECEIVE_BUDGET: usize = 4;
 
-/// Datagrams one receive batch may cause beyond what the send queue holds. More, and a storm of
-/// keyframes takes memory instead of being thinned; fewer, and big rooms lose packets in bursts.
-const MAX_OVERFLOW: usize = 16 * 1024;
-
 /// Longest sleep: bounds what a clock that jumps could cost.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -49,10 +46,9 @@ pub(super) struct EventLoop {
 struct State {
     sfu: Sfu,
     outboxes: BTreeMap<ConnectionId, Outbox>,
+    transmits: TransmitBuffer,
     sends: SendQueue,
-    /// Datagrams that found no room in `sends` while the socket was being read. Lossy.
-    overflow: Vec<Transmit>,
-    /// Datagrams that were dropped on their way out.
+    /// Datagrams the kernel did not take.
     unsent: u64,
     next_timeout: Instant,
 }
@@ -68,8 +64,8 @@ impl EventLoop {
         let mut state = State {
             sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
             outboxes: BTreeMap::new(),
+            transmits: TransmitBuffer::new(),
             sends: SendQueue::new(),
-            overflow: Vec::new(),
             unsent: 0,
             next_timeout: now,
         };
@@ -86,18 +82,16 @@ impl EventLoop {
             self.state.handle_timeout(Instant::now());
             // Priority 2: mails. They change who receives what follows.
             if self.read_mails().is_break() {
-                self.state.handle_shutdown(Instant::now());
-                self.state.flush(&self.socket);
-                tracing::debug!(
-                    unsent = self.state.unsent,
-                    unroutable = self.state.sfu.drop_counts().unroutable,
-                    "datagrams dropped"
-                );
+                let now = Instant::now();
+                self.state.handle_shutdown(now);
+                self.state.flush(&self.socket, now);
+                let unsent = self.state.unsent;
+                tracing::debug!(unsent, core = ?self.state.sfu.drop_counts(), "datagrams dropped");
                 return Ok(());
             }
             // Priority 3: media.
             self.read_socket()?;
-            self.state.flush(&self.socket);
+            self.state.flush(&self.socket, Instant::now());
             self.wait(&mut events)?;
         }
     }
@@ -137,9 +131,6 @@ impl EventLoop {
                 Ok(datagrams) => self.readiness.handle_read(datagrams),
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => self.readiness.handle_error(&error, now),
-            }
-            if !self.state.overflow.is_empty() {
-                self.state.flush(&self.socket);
             }
         }
         Ok(())
@@ -212,9 +203,6 @@ impl State {
         let mut broken = Vec::new();
         loop {
             match self.sfu.poll_output() {
-                Output::Transmit(transmit) => {
-                    self.send(transmit);
-                }
                 Output::Message { connection, message } => {
                     let Some(outbox) = self.outboxes.get(&connection) else { continue };
                     let Err(error) = outbox.send(message) else { continue };
@@ -244,25 +232,15 @@ impl State {
         }
     }
 
-    /// Collects what one turn sends, so that it leaves in one system call.
-    fn send(&mut self, transmit: Transmit) {
-        if self.overflow.is_empty() && self.sends.has_room(transmit.payload.len()) {
-            self.sends.push(transmit.source, transmit.destination, &transmit.payload);
-        } else if self.overflow.len() < MAX_OVERFLOW {
-            self.overflow.push(transmit);
-        } else {
-            self.unsent += 1;
-        }
-    }
-
-    fn flush(&mut self, socket: &UdpSocket) {
-        for transmit in std::mem::take(&mut self.overflow) {
-            if !self.sends.has_room(transmit.payload.len()) {
-                self.unsent += self.sends.flush(socket).dropped as u64;
+    /// Sends what the core has for sending.
+    fn flush(&mut self, socket: &UdpSocket, now: Instant) {
+        loop {
+            let more = self.sfu.poll_transmits(now, &mut self.transmits);
+            self.unsent += self.sends.flush(socket, &mut self.transmits).dropped as u64;
+            if !more {
+                return;
             }
-            self.sends.push(transmit.source, transmit.destination, &transmit.payload);
         }
-        self.unsent += self.sends.flush(socket).dropped as u64;
     }
 }
 

@@ -1,0 +1,428 @@
+//! Datagrams on their way out of the core: written in place, grouped so that the kernel can segment them.
+//!
+//! The shell owns a [`TransmitBuffer`] and lends it to [`crate::Sfu::poll_transmits`], which fills it; then the
+//! shell hands what is in it to the kernel and clears it. Lossy, as UDP is: what finds no room is refused.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// Bytes that may wait between two flushes: some 850 packets.
+///
+/// Larger, and what was written first has left the processor's cache before the kernel reads it;
+/// smaller, and a wake needs several flushes, each with fewer packets per destination to segment.
+/// Pages never written cost no memory.
+const ARENA_BYTES: usize = 1 << 20;
+
+/// Segments per batch: Linux's `UDP_MAX_SEGMENTS` before 6.9. With more, older kernels answer `EINVAL`.
+const MAX_SEGMENTS: u32 = 64;
+
+/// Bytes per batch. An IP packet, which a batch is until it is cut, has at most 65,535 with its
+/// headers; with more the kernel answers `EMSGSIZE`.
+const MAX_BATCH_BYTES: u32 = 65_000;
+
+/// The longest payload UDP can carry at all (RFC 768: a 16-bit length that counts the 8-byte header).
+const MAX_PAYLOAD: usize = 65_527;
+
+/// The datagrams of one wake, in the order they were pushed, chained per source and destination.
+///
+/// Neither pushing nor batching allocates. Datagrams of one source and destination leave in the order
+/// pushed; nothing is promised between different ones.
+#[derive(Debug)]
+pub struct TransmitBuffer {
+    arena: Vec<u8>,
+    used: usize,
+    datagrams: Vec<Datagram>,
+    flows: Vec<Flow>,
+    flow_by_addresses: HashMap<(SocketAddr, SocketAddr), u32>,
+    recent: u32,
+    pieces: Vec<Piece>,
+}
+
+/// Where a datagram's payload lies in [`TransmitBuffer::bytes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its first byte.
+    pub start: u32,
+    /// The byte behind its last.
+    pub end: u32,
+}
+
+/// Consecutive datagrams of one source and destination that leave as one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The local address to send from.
+    pub source: SocketAddr,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// Length in bytes of every payload but perhaps the last, which may be shorter; zero if the batch
+    /// holds one datagram.
+    pub segment: u16,
+    /// How many datagrams it holds, at least one.
+    pub count: u32,
+    /// Index of its first payload among the pieces.
+    first: u32,
+}
+
+impl Default for TransmitBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TransmitBuffer {
+    /// Datagrams that may wait between two flushes; `sendmmsg` takes 1,024 messages (`UIO_MAXIOV`), so
+    /// with more one call would not do, and with fewer small audio packets would fill the buffer early.
+    pub const MAX_DATAGRAMS: usize = 1024;
+
+    /// An empty buffer with all the memory it will ever use reserved; it is not resident until used.
+    pub fn new() -> Self {
+        Self {
+            // Zeroed memory of this size comes fresh from the system, which maps a page when it is touched.
+            arena: vec![0; ARENA_BYTES],
+            used: 0,
+            datagrams: Vec::with_capacity(Self::MAX_DATAGRAMS),
+            flows: Vec::with_capacity(Self::MAX_DATAGRAMS),
+            flow_by_addresses: HashMap::with_capacity(Self::MAX_DATAGRAMS),
+            recent: 0,
+            pieces: Vec::with_capacity(Self::MAX_DATAGRAMS),
+        }
+    }
+
+    /// Whether a payload of `length` bytes has room now.
+    pub fn has_room(&self, length: usize) -> bool {
+        self.datagrams.len() < Self::MAX_DATAGRAMS && length <= self.arena.len() - self.used
+    }
+
+    /// Appends a copy of the datagram; `false` if there is no room or UDP cannot carry it.
+    ///
+    /// `source` is the local address to send from; unspecified or not of this machine (one that a NAT
+    /// translates), it leaves the choice to the kernel.
+    pub fn push(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
+        self.write(source, destination, payload.len(), |room| {
+            room.copy_from_slice(payload);
+            Some(payload.len())
+        })
+    }
+
+    /// Appends a datagram that `write` puts in place. It gets exactly `capacity` bytes, whose content is
+    /// left over from earlier datagrams, and returns how many of them it used, or `None` to take the room back.
+    ///
+    /// `false`, and nothing appended, if there is no room, UDP cannot carry it, `write` wants nothing sent or
+    /// claims more than it got. `source` as for [`TransmitBuffer::push`].
+    pub fn write(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        capacity: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        if capacity > MAX_PAYLOAD || destination.port() == 0 || !self.has_room(capacity) {
+            return false;
+        }
+        let Some(room) = self.arena.get_mut(self.used..self.used + capacity) else { return false };
+        let Some(length) = write(room).filter(|length| *length <= capacity) else { return false };
+        let piece = Piece { start: self.used as u32, end: (self.used + length) as u32 };
+        self.used += length;
+        self.chain(source, destination, piece);
+        true
+    }
+
+    /// How many datagrams wait.
+    pub fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Source, destination and payload of each datagram, in the order pushed.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+        self.datagrams.iter().filter_map(|datagram| {
+            let flow = self.flows.get(datagram.flow as usize)?;
+            let payload = self.arena.get(datagram.piece.range())?;
+            Some((flow.source, flow.destination, payload))
+        })
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.datagrams.clear();
+        self.flows.clear();
+        self.flow_by_addresses.clear();
+        self.recent = 0;
+    }
+
+    /// Replaces `batches` by all that waits: destinations in the order of their first datagram,
+    /// datagrams of a destination in the order pushed. With `segmentation` off, each alone.
+    pub fn batch_into(&mut self, batches: &mut Vec<Batch>, segmentation: bool) {
+        batches.clear();
+        self.pieces.clear();
+        for flow in &self.flows {
+            let mut open: Option<OpenBatch> = None;
+            let mut next = self.datagrams.get(flow.head as usize);
+            while let Some(datagram) = next {
+                let first = self.pieces.len() as u32;
+                self.pieces.push(datagram.piece);
+                next = self.datagrams.get(datagram.next as usize);
+                let fits = open
+                    .as_mut()
+                    .is_some_and(|batch| segmentation && batch.take(datagram.piece.len()));
+                if !fits {
+                    batches.extend(open.take().map(|batch| batch.close(flow)));
+                    open = Some(OpenBatch::new(first, datagram.piece.len()));
+                }
+            }
+            batches.extend(open.map(|batch| batch.close(flow)));
+        }
+    }
+
+    /// All bytes that [`Piece`]s refer to.
+    pub fn bytes(&self) -> &[u8] {
+        &self.arena
+    }
+
+    /// The payloads of a batch that the latest [`TransmitBuffer::batch_into`] made, in order.
+    pub fn pieces(&self, batch: &Batch) -> &[Piece] {
+        self.pieces.get(batch.first as usize..(batch.first + batch.count) as usize).unwrap_or(&[])
+    }
+
+    /// Puts a datagram at the end of the chain of its addresses.
+    fn chain(&mut self, source: SocketAddr, destination: SocketAddr, piece: Piece) {
+        let index = self.datagrams.len() as u32;
+        let known = self.find(source, destination);
+        let flow = known.unwrap_or(self.flows.len() as u32);
+        self.recent = flow;
+        self.datagrams.push(Datagram { piece, flow, next: NONE });
+        let Some(flow) = known.and_then(|known| self.flows.get_mut(known as usize)) else {
+            self.flow_by_addresses.insert((source, destination), flow);
+            self.flows.push(Flow { source, destination, head: index, tail: index });
+            return;
+        };
+        if let Some(last) = self.datagrams.get_mut(flow.tail as usize) {
+            last.next = index;
+        }
+        flow.tail = index;
+    }
+
+    /// The chain of these addresses. Forwarding writes what one subscriber gets in a run, or packet after packet to
+    /// the same subscribers in the same order, so the chain last used or the one after it is nearly always
+    /// right, and asking it is ten times cheaper than hashing two addresses.
+    fn find(&self, source: SocketAddr, destination: SocketAddr) -> Option<u32> {
+        let is_it = |index: &u32| {
+            self.flows
+                .get(*index as usize)
+                .is_some_and(|flow| flow.destination == destination && flow.source == source)
+        };
+        [self.recent, self.recent + 1, 0]
+            .into_iter()
+            .find(is_it)
+            .or_else(|| self.flow_by_addresses.get(&(source, destination)).copied())
+    }
+}
+
+impl Piece {
+    /// The same as a range, to index [`TransmitBuffer::bytes`] with.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn len(self) -> u32 {
+        self.end - self.start
+    }
+}
+
+impl Batch {
+    /// Its datagrams as batches of one.
+    pub fn singles(self) -> impl Iterator<Item = Self> {
+        (self.first..self.first + self.count).map(move |first| Self {
+            first,
+            count: 1,
+            segment: 0,
+            ..self
+        })
+    }
+}
+
+/// No index: behind the last datagram of a chain.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Datagram {
+    piece: Piece,
+    flow: u32,
+    /// The next datagram of the same flow, or [`NONE`].
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Flow {
+    source: SocketAddr,
+    destination: SocketAddr,
+    head: u32,
+    tail: u32,
+}
+
+/// A batch that may still grow.
+struct OpenBatch {
+    first: u32,
+    count: u32,
+    segment: u32,
+    bytes: u32,
+    /// A shorter datagram has come: that is the last segment.
+    complete: bool,
+}
+
+impl OpenBatch {
+    fn new(first: u32, length: u32) -> Self {
+        // The kernel makes no segment of zero bytes: an empty datagram travels alone.
+        Self { first, count: 1, segment: length, bytes: length, complete: length == 0 }
+    }
+
+    /// Whether the batch took one more datagram of this length.
+    fn take(&mut self, length: u32) -> bool {
+        let fits = !self.complete
+            && length != 0
+            && length <= self.segment
+            && self.count < MAX_SEGMENTS
+            && self.bytes + length <= MAX_BATCH_BYTES;
+        if fits {
+            self.count += 1;
+            self.bytes += length;
+            self.complete = length < self.segment;
+        }
+        fits
+    }
+
+    fn close(self, flow: &Flow) -> Batch {
+        Batch {
+            source: flow.source,
+            destination: flow.destination,
+            first: self.first,
+            count: self.count,
+            segment: if self.count > 1 { self.segment as u16 } else { 0 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn batches(datagrams: &[(u16, usize)], segmentation: bool) -> Vec<(u16, u32, u16)> {
+        let mut buffer = TransmitBuffer::new();
+        for &(port, length) in datagrams {
+            assert!(buffer.push(address(1), address(port), &vec![0; length]));
+        }
+        let mut batches = Vec::new();
+        buffer.batch_into(&mut batches, segmentation);
+        batches.iter().map(|b| (b.destination.port(), b.count, b.segment)).collect()
+    }
+
+    #[test]
+    fn interleaved_destinations_become_one_batch_each() {
+        let pushed = [(7, 100), (8, 100), (9, 50), (7, 100), (8, 100), (7, 60)];
+        assert_eq!(batches(&pushed, true), [(7, 3, 100), (8, 2, 100), (9, 1, 0)]);
+    }
+
+    #[test]
+    fn a_shorter_datagram_ends_a_batch_and_a_longer_one_begins_another() {
+        let pushed = [(7, 100), (7, 60), (7, 60), (7, 100), (7, 100)];
+        assert_eq!(batches(&pushed, true), [(7, 2, 100), (7, 1, 0), (7, 2, 100)]);
+    }
+
+    #[test]
+    fn an_empty_datagram_travels_alone() {
+        let pushed = [(7, 100), (7, 0), (7, 0), (7, 100)];
+        assert_eq!(batches(&pushed, true), [(7, 1, 0), (7, 1, 0), (7, 1, 0), (7, 1, 0)]);
+    }
+
+    #[test]
+    fn a_batch_keeps_within_the_kernels_segments_and_bytes() {
+        let small = vec![(7, 10); 65];
+        assert_eq!(batches(&small, true), [(7, 64, 10), (7, 1, 0)]);
+        let large = vec![(7, 1300); 51];
+        assert_eq!(batches(&large, true), [(7, 50, 1300), (7, 1, 0)]);
+    }
+
+    #[test]
+    fn without_segmentation_each_datagram_travels_alone() {
+        assert_eq!(batches(&[(7, 10), (7, 10)], false), [(7, 1, 0), (7, 1, 0)]);
+    }
+
+    #[test]
+    fn one_destination_from_two_sources_is_two_batches() {
+        let mut buffer = TransmitBuffer::new();
+        for source in [1, 2, 1, 2] {
+            assert!(buffer.push(address(source), address(7), b"x"));
+        }
+        let mut batches = Vec::new();
+        buffer.batch_into(&mut batches, true);
+        let sources: Vec<u16> = batches.iter().map(|batch| batch.source.port()).collect();
+        assert_eq!(sources, [1, 2]);
+    }
+
+    #[test]
+    fn a_full_buffer_refuses_until_it_is_cleared() {
+        let mut buffer = TransmitBuffer::new();
+        let mut pushed = 0;
+        while buffer.push(address(1), address(7), &[0; 1200]) {
+            pushed += 1;
+        }
+        assert_eq!(pushed, ARENA_BYTES / 1200);
+        buffer.clear();
+        pushed = 0;
+        while buffer.push(address(1), address(7), b"") {
+            pushed += 1;
+        }
+        assert_eq!(pushed, TransmitBuffer::MAX_DATAGRAMS);
+    }
+
+    #[test]
+    fn what_udp_cannot_carry_is_refused() {
+        let mut buffer = TransmitBuffer::new();
+        assert!(!buffer.push(address(1), address(7), &vec![0; MAX_PAYLOAD + 1]));
+        assert!(!buffer.push(address(1), address(0), b"to nowhere"));
+        assert!(buffer.is_empty());
+    }
+    #[test]
+    fn what_is_written_in_place_is_what_is_sent() {
+        let mut buffer = TransmitBuffer::new();
+        let written = buffer.write(address(1), address(7), 100, |room| {
+            assert_eq!(room.len(), 100);
+            room[..3].copy_from_slice(b"abc");
+            Some(3)
+        });
+        assert!(written);
+        assert!(buffer.push(address(2), address(8), b"def"));
+        let all: Vec<_> = buffer.iter().collect();
+        assert_eq!(all, [(address(1), address(7), &b"abc"[..]), (address(2), address(8), b"def")]);
+    }
+
+    #[test]
+    fn room_taken_back_and_claims_beyond_it_leave_nothing() {
+        let mut buffer = TransmitBuffer::new();
+        assert!(!buffer.write(address(1), address(7), 100, |_| None));
+        assert!(!buffer.write(address(1), address(7), 100, |_| Some(101)));
+        assert!(buffer.is_empty());
+        assert!(buffer.push(address(1), address(7), b"x"));
+        assert_eq!(buffer.len(), 1);
+        assert_eq!(buffer.bytes()[..1], *b"x");
+    }
+
+    #[test]
+    fn datagrams_are_listed_in_the_order_pushed_whatever_their_flows() {
+        let mut buffer = TransmitBuffer::new();
+        let order = [7, 8, 9, 7, 9, 8, 8, 7];
+        for port in order {
+            assert!(buffer.push(address(1), address(port), b"x"));
+        }
+        assert!(buffer.iter().map(|(_, destination, _)| destination.port()).eq(order));
+    }
+}
