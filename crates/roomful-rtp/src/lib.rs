@@ -8,8 +8,10 @@ pub mod nack;
 pub mod reception;
 pub mod rtcp;
 pub mod rtt;
+pub mod sender_report;
 #[cfg(test)]
 mod testing;
+pub mod twcc;
 pub mod units;
 
 pub use ids::Ssrc;

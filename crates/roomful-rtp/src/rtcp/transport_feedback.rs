@@ -25,7 +25,7 @@ pub struct TransportFeedback<'a> {
 
 /// A moment on the clock of a feedback's sender, in steps of 250 µs modulo 2^32 (12.4 days). Where
 /// that clock begins is the sender's secret: only differences mean something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FeedbackTime(pub u32);
 
 impl FeedbackTime {
