@@ -118,6 +118,24 @@ pub(crate) fn npm_packages(directory: &Path) -> Result<()> {
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
+/// Installs from Debian what is missing of `needed`: programs, each with the package that brings it.
+pub(crate) fn programs(needed: &[(&str, &str)]) -> Result<()> {
+    let mut missing: Vec<&str> = needed
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    println!("installing {list}");
+    apt(&missing).with_context(|| {
+        format!("{list} missing and not installable from here; as root: apt-get update && apt-get install {list}")
+    })
+}
+
 fn apt(packages: &[&str]) -> Result<()> {
     run_as_root(&["apt-get", "update", "--quiet"])?;
     let mut install = vec!["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"];
@@ -126,7 +144,7 @@ fn apt(packages: &[&str]) -> Result<()> {
 }
 
 /// As root directly, otherwise through sudo without a question: a build machine has nobody to answer it.
-fn run_as_root(command: &[&str]) -> Result<()> {
+pub(crate) fn run_as_root(command: &[&str]) -> Result<()> {
     let output = Command::new("id").arg("-u").output().context("cannot run id")?;
     let root = String::from_utf8_lossy(&output.stdout).trim() == "0";
     let prefix: &[&str] = if root { &[] } else { &["sudo", "--non-interactive"] };
@@ -148,7 +166,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+/// Where `program` is, if it is anywhere that programs are looked for.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let mut directories: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect())
         .unwrap_or_default();

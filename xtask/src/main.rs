@@ -4,6 +4,7 @@
 //! tests everything, browsers included. The build server calls exactly that.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's output is its product")]
 
+mod bench;
 mod dev;
 mod install;
 mod report;
@@ -23,7 +24,8 @@ Usage: cargo xtask <command>
   test --only rust [pattern]      one part, for development: Rust tests (whose name holds the pattern),
   test --only web  [pattern]        the page's checks and unit tests (whose file holds it),
   test --only e2e  [pattern]        or the browser stories (whose title holds it)
-  bench [pattern]                 measure through real browsers and print the figures
+  bench [options]                 measure the media plane beside others; bench --help says more
+  bench browsers [pattern]        measure through real browsers and print the figures
   shots                           take the README's pictures from a real call
   dev                             the server, and the page with hot reloading in front of it
   install                         only install what the tests need
@@ -48,8 +50,9 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["test"] => test::everything(&root),
         ["test", "--only", part] => test::part(&root, part, None),
         ["test", "--only", part, pattern] => test::part(&root, part, Some(pattern)),
-        ["bench"] | ["bench", "--first-figures"] => test::bench(&root, None),
-        ["bench", pattern] => test::bench(&root, Some(pattern)),
+        ["bench", "browsers"] => test::bench(&root, None),
+        ["bench", "browsers", pattern] => test::bench(&root, Some(pattern)),
+        ["bench", options @ ..] => bench::run(&root, options),
         ["shots"] => test::shots(&root),
         ["dev"] => dev::run(&root),
         ["install"] => install::everything(&root).map(|()| true),

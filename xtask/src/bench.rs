@@ -1,0 +1,227 @@
+//! `cargo xtask bench`: what the media plane costs, beside the floor and beside others.
+//!
+//! Builds the programs and fetches the peers, then moves into network namespaces of its own (`network`) and runs one
+//! experiment after another (`experiments`): servers on one core, the load generator on another, what is compared one
+//! right after the other. Only ratios of such pairs are claims; absolute times depend on the machine and the hour.
+
+mod capacity;
+mod chart;
+mod experiments;
+mod figures;
+mod floor;
+mod generator;
+mod measured;
+mod network;
+mod options;
+mod peers;
+mod process;
+mod profile;
+mod prove;
+mod report;
+mod runner;
+mod search;
+mod server;
+mod statistics;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use self::experiments::{ALL, Experiment};
+use self::figures::Figure;
+use self::generator::Generator;
+use self::network::{INSIDE, Network};
+use self::options::{Options, Task};
+use self::peers::Peers;
+use self::report::Report;
+use self::runner::Bench;
+use self::server::Programs;
+use crate::install;
+
+/// What `cargo xtask bench` understands.
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask bench [options]
+
+  (none)             every figure of the media plane, in about 45 minutes
+  --quick            the most telling ones, within five minutes
+  --only A,B         only some experiments: stage, single, memory, hall, growth, churn, joins,
+                     stage-capacity, hall-capacity, grid-capacity
+  --pairs N          how often each comparison is repeated (5)
+  --seconds S        how long each run measures (5)
+  --write            put the results into bench/results, to be committed
+  --prove            only show that delay and loss are seen as what they are
+  --profile          where the server's time goes, function by function
+  browsers [pattern] instead: calls through real browsers
+";
+
+/// Runs the bench; false says that it ran and something was wrong with the instrument.
+///
+/// # Errors
+/// If something that it needs is missing or fails.
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<bool> {
+    match arguments {
+        ["--help" | "-h" | "help"] => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        [INSIDE, rest @ ..] => inside(root, &Options::parse(rest)?),
+        _ => {
+            // Told before minutes of building.
+            let options = Options::parse(arguments)?;
+            ensure!(
+                cfg!(target_os = "linux"),
+                "the bench needs Linux: it is made of its namespaces"
+            );
+            programs(options.task)?;
+            build(root)?;
+            Peers::fetch(&peers()?)?;
+            match network::enter(arguments)? {}
+        }
+    }
+}
+
+/// What has to be installed, with the Debian package that brings it.
+fn programs(task: Task) -> Result<()> {
+    let mut needed = vec![
+        ("ip", "iproute2"),
+        ("unshare", "util-linux"),
+        ("nsenter", "util-linux"),
+        ("taskset", "util-linux"),
+    ];
+    if task == Task::Profile {
+        needed.push(("perf", "linux-perf"));
+    }
+    install::programs(&needed)
+}
+
+fn build(root: &Path) -> Result<()> {
+    println!("building the server, the load generator and the floor");
+    let packages = ["--package", "roomful", "--package", "roomful-load", "--package", "floor"];
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked"])
+        .args(packages)
+        .current_dir(root)
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the programs did not build");
+    Ok(())
+}
+
+/// Where cargo puts what it builds: this program lies in a folder of it.
+fn target() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("where is this program?")?;
+    program
+        .ancestors()
+        .nth(2)
+        .map(Path::to_path_buf)
+        .context("this program lies in no target folder")
+}
+
+fn peers() -> Result<PathBuf> {
+    Ok(target()?.join("bench/peers"))
+}
+
+fn inside(root: &Path, options: &Options) -> Result<bool> {
+    ensure!(
+        std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2),
+        "the bench needs two cores: one for the server, one for the load generator"
+    );
+    let mut bench = set_up(options)?;
+    match options.task {
+        Task::Figures => figures(root, &mut bench),
+        Task::Prove => prove::run(&mut bench),
+        Task::Profile => profile::run(root, &mut bench),
+    }
+}
+
+fn set_up(options: &Options) -> Result<Bench> {
+    let directory = target()?.join("bench");
+    let runs = directory.join("runs");
+    // Runs of an earlier bench beside this one's would be taken for its own.
+    if runs.exists() {
+        std::fs::remove_dir_all(&runs).context("cannot remove earlier runs")?;
+    }
+    std::fs::create_dir_all(&runs)?;
+    let release = target()?.join("release");
+    let programs = Programs {
+        roomful: release.join("roomful"),
+        peers: Peers::find(&peers()?),
+        directory: directory.clone(),
+    };
+    Ok(Bench {
+        options: options.clone(),
+        programs,
+        generator: Generator { program: release.join("roomful-load"), logs: directory.clone() },
+        floor: release.join("floor"),
+        network: Network::new(&directory)?,
+        records: Vec::new(),
+        started: Instant::now(),
+        experiment: String::new(),
+    })
+}
+
+/// Runs the experiments that were asked for and tells their figures.
+fn figures(root: &Path, bench: &mut Bench) -> Result<bool> {
+    let options = bench.options.clone();
+    let quick = options.budget.is_some();
+    let (chosen, others): (Vec<&Experiment>, Vec<&Experiment>) = ALL
+        .iter()
+        .partition(|experiment| options.wants(experiment.name) && (experiment.quick || !quick));
+    if chosen.is_empty() {
+        bail!("there is no such experiment; cargo xtask bench --help names them");
+    }
+    plan(&chosen, &options);
+    let mut figures: Vec<Figure> = Vec::new();
+    let mut missing: Vec<&str> =
+        others.iter().flat_map(|experiment| experiment.figures).copied().collect();
+    let proven = if options.only.is_empty() && !quick { prove::run(bench)? } else { true };
+    for experiment in chosen {
+        experiment.name.clone_into(&mut bench.experiment);
+        match (experiment.run)(bench) {
+            Ok(found) => figures.extend(found),
+            Err(error) => {
+                println!("{} failed: {error:#}", experiment.name);
+                missing.extend(experiment.figures);
+            }
+        }
+    }
+    figures.sort_by_key(|figure| figure.id);
+    missing.sort_unstable();
+    let report = Report { figures: &figures, missing: &missing, records: &bench.records };
+    tell(root, bench, &report)?;
+    Ok(proven)
+}
+
+fn plan(chosen: &[&Experiment], options: &Options) {
+    let names: Vec<&str> = chosen.iter().map(|experiment| experiment.name).collect();
+    let planned: Duration = chosen.iter().map(|experiment| (experiment.takes)(options)).sum();
+    let takes = options.budget.map_or(planned, |budget| budget.min(planned));
+    println!(
+        "{}: {} pairs, {} s each; about {} min",
+        names.join(", "),
+        options.pairs,
+        options.seconds,
+        takes.as_secs().div_ceil(60)
+    );
+}
+
+fn tell(root: &Path, bench: &Bench, report: &Report<'_>) -> Result<()> {
+    let summary = bench.programs.directory.join("summary.json");
+    std::fs::write(&summary, serde_json::to_string_pretty(&report.summary(root))?)
+        .with_context(|| format!("cannot write {}", summary.display()))?;
+    println!("\n{}", report.table());
+    if !report.missing.is_empty() {
+        println!("not measured by this run: {}", report.missing.join(", "));
+    }
+    let took = bench.started.elapsed().as_secs();
+    println!("{} runs in {} min {} s", report.records.len(), took / 60, took % 60);
+    println!("summary: {}", summary.display());
+    if bench.options.write {
+        report.write(root)?;
+        println!("results: {}", root.join("bench/results").display());
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! How much one core holds: searches for the size at which a server breaks.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::figures::{Figure, Goal};
+use super::generator::Load;
+use super::measured::{GENERATOR_SHARE, Measured};
+use super::options::Options;
+use super::runner::{Bench, Record, Variant};
+use super::search::{Range, Verdict, most};
+use super::server::Subject;
+use super::statistics::Spread;
+use super::workload::Workload;
+
+/// One search.
+pub(crate) struct Capacity {
+    id: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    goal: f64,
+    range: Range,
+    load: fn(u32) -> Load,
+    /// What is asked of a run beyond being without loss.
+    holds: fn(u32, &Measured) -> Option<String>,
+    note: &'static str,
+}
+
+/// P5.
+pub(crate) const STAGE: Capacity = Capacity {
+    id: "P5",
+    what: "W1 viewers on one core without loss",
+    unit: "viewers",
+    goal: 1200.0,
+    range: Range { start: 300, limit: 4000, step: 50 },
+    load: |viewers| Load::of(Workload::Stage { viewers }).light(),
+    holds: |_, _| None,
+    note: "",
+};
+
+/// P6.
+pub(crate) const HALL: Capacity = Capacity {
+    id: "P6",
+    what: "W2 listeners on one core, one speaker, without loss",
+    unit: "listeners",
+    goal: 3000.0,
+    range: Range { start: 750, limit: 8000, step: 100 },
+    load: |listeners| Load::of(Workload::Hall { listeners }).light(),
+    holds: |_, _| None,
+    note: "",
+};
+
+/// P7.
+pub(crate) const GRID: Capacity = Capacity {
+    id: "P7",
+    what: "W3 participants on one core without shedding",
+    unit: "participants",
+    goal: 60.0,
+    range: Range { start: 15, limit: 120, step: 2 },
+    load: |participants| Load::of(Workload::Grid { participants }).light(),
+    holds: |_, _| None,
+    note: "what is shed past it is not measured here",
+};
+
+/// J3.
+pub(crate) const JOINS: Capacity = Capacity {
+    id: "J3",
+    what: "full joins a second on one core with media p99 within 10 ms",
+    unit: "joins/s",
+    goal: 200.0,
+    range: Range { start: 25, limit: 1000, step: 10 },
+    load: |rate| Load::of(Workload::Joins { rate }),
+    holds: joins_hold,
+    note: "",
+};
+
+/// The share of the joins asked for that has to succeed: the last ones of a run may still be under way.
+const JOINED: f64 = 0.95;
+/// What the media of the room beside the joins may be late by, as the goal says.
+const MEDIA_P99_MS: f64 = 10.0;
+
+fn joins_hold(rate: u32, run: &Measured) -> Option<String> {
+    let joined = run.joins_per_second.unwrap_or_default();
+    if joined < f64::from(rate) * JOINED {
+        return Some(format!("{joined:.0} joins/s succeeded"));
+    }
+    let p99 = run.latency_us.p99.unwrap_or(f64::INFINITY) / 1000.0;
+    (p99 > MEDIA_P99_MS).then(|| format!("media p99 was {p99:.1} ms"))
+}
+
+/// How long a search takes: it doubles to the goal's size, then halves the gap, and asks twice where it breaks.
+pub(crate) fn takes(options: &Options, capacity: &Capacity) -> Duration {
+    const PROBES: u32 = 10;
+    let size = capacity.goal as u32;
+    let variant = Variant::Server(Subject::Roomful, (capacity.load)(size));
+    variant.duration(options.seconds) * PROBES
+}
+
+/// Searches, and tells what was found beside the goal.
+///
+/// # Errors
+/// If a record cannot be written.
+pub(crate) fn measure(bench: &mut Bench, capacity: &Capacity) -> Result<Vec<Figure>> {
+    let mut probes = 0;
+    let found = most(capacity.range, |size| {
+        let variant = Variant::Server(Subject::Roomful, (capacity.load)(size));
+        if !bench.has_time_for(variant.duration(bench.options.seconds)) {
+            return Ok(Verdict::Unknown("no time was left".to_owned()));
+        }
+        probes += 1;
+        let record = bench.once(&variant, probes)?;
+        Ok(judge(size, &record, capacity))
+    })?;
+    let held = f64::from(found.held);
+    let measured = Spread::of((found.held > 0).then_some(held));
+    let mut note = match (found.at_least, found.because.as_str()) {
+        (true, because) => format!("at least; {because}"),
+        (false, because) => format!("broke at {because}"),
+    };
+    if !capacity.note.is_empty() {
+        note = format!("{note}; {}", capacity.note);
+    }
+    let goal = Goal::AtLeast(capacity.goal);
+    Ok(vec![Figure::new(capacity.id, capacity.what, capacity.unit, goal, measured).noting(note)])
+}
+
+fn judge(size: u32, record: &Record, capacity: &Capacity) -> Verdict {
+    if record.measured.is_generators_fault() {
+        return Verdict::Unknown(format!(
+            "the generator was above {:.0} % of its core",
+            GENERATOR_SHARE * 100.0
+        ));
+    }
+    let broken = record.void.clone().or_else(|| (capacity.holds)(size, &record.measured));
+    broken.map_or(Verdict::Holds, Verdict::Breaks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measured::Percentiles;
+    use super::*;
+
+    fn joined(rate: f64, p99_ms: f64) -> Measured {
+        Measured {
+            joins_per_second: Some(rate),
+            latency_us: Percentiles { p50: None, p99: Some(p99_ms * 1000.0) },
+            ..Measured::default()
+        }
+    }
+
+    #[test]
+    fn joins_hold_only_if_they_succeed_and_the_media_stays_in_time() {
+        assert_eq!(joins_hold(100, &joined(99.0, 9.9)), None);
+        assert!(joins_hold(100, &joined(80.0, 1.0)).unwrap().contains("succeeded"));
+        assert!(joins_hold(100, &joined(99.0, 10.1)).unwrap().contains("media"));
+        assert!(joins_hold(100, &Measured::default()).is_some(), "no figure is no success");
+    }
+
+    #[test]
+    fn a_busy_generator_is_not_blamed_on_the_server() {
+        let record = Record {
+            experiment: String::new(),
+            variant: String::new(),
+            workload: String::new(),
+            round: 1,
+            void: Some("loss".to_owned()),
+            measured: Measured { generator_share: Some(0.9), ..Measured::default() },
+            raw: serde_json::Value::Null,
+        };
+        assert!(matches!(judge(100, &record, &STAGE), Verdict::Unknown(_)));
+        let calm = Record { measured: Measured::default(), ..record };
+        assert!(matches!(judge(100, &calm, &STAGE), Verdict::Breaks(_)));
+    }
+}

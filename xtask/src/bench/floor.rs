@@ -1,0 +1,117 @@
+//! Running the floor programs: a sink on the generator's side, a sender on the servers' side.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::measured::Measured;
+use super::network::{GENERATOR, Network};
+use super::process::{Core, Process, pinned};
+
+/// How the floor's sender gives packets to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Floor {
+    /// A burst a message, cut into packets by the kernel.
+    Gso,
+    /// A packet a message, many messages a call.
+    Sendmmsg,
+}
+
+impl Floor {
+    fn mode(self) -> &'static str {
+        match self {
+            Self::Gso => "gso",
+            Self::Sendmmsg => "sendmmsg",
+        }
+    }
+}
+
+/// The first of the sink's ports.
+const PORT: u16 = 20_000;
+/// Before measuring: the caches are warm and the clocks up after it.
+const WARMUP: f64 = 1.0;
+
+/// Sends W1's packets to `destinations` for `seconds`; returns the figures, and what the programs printed.
+///
+/// # Errors
+/// If a program fails or prints something else than its report.
+pub(crate) fn run(
+    program: &Path,
+    network: &Network,
+    floor: Floor,
+    destinations: u32,
+    seconds: f64,
+    logs: &Path,
+) -> Result<(Measured, Value)> {
+    let destinations = destinations.to_string();
+    let log = |name: &str| -> PathBuf { logs.join(format!("floor-{name}.log")) };
+    let first = format!("{GENERATOR}:{PORT}");
+    let mut sink = network.in_generator(program);
+    sink.args(["sink", "--at", &first, "--sockets", &destinations]);
+    let mut sink = Process::start("the floor's sink", sink, log("sink"))?;
+    sink.wait_until(Duration::from_secs(10), |sink| sink.output().contains("ready"))?;
+
+    let mut sender = pinned(Core::SERVER, program);
+    sender
+        .args(["send", "--mode", floor.mode(), "--to", &first, "--destinations", &destinations])
+        .args(["--warmup", &WARMUP.to_string(), "--seconds", &seconds.to_string()]);
+    let mut sender = Process::start("the floor's sender", sender, log("sender"))?;
+    let limit = Duration::from_secs_f64(WARMUP + seconds + 20.0);
+    let status = sender.wait(limit, || {})?;
+    ensure!(status.success(), "the floor's sender failed: {}", sender.last_words());
+    sink.close_input();
+    sink.wait(Duration::from_secs(10), || {})?;
+
+    let sent = report(&sender.output())?;
+    let received = report(&sink.output())?;
+    let measured = measured(&sent, &received)?;
+    Ok((measured, serde_json::json!({ "sender": sent, "sink": received })))
+}
+
+/// The line of JSON among whatever else a program printed.
+fn report(output: &str) -> Result<Value> {
+    let line = output.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.context("the floor printed no report")?).context("no JSON")
+}
+
+fn measured(sent: &Value, received: &Value) -> Result<Measured> {
+    let number = |report: &Value, name: &str| {
+        report[name].as_f64().with_context(|| format!("the floor's report lacks {name}"))
+    };
+    let in_all = number(sent, "packets_in_all")?;
+    let lost = in_all - number(received, "packets")? + number(received, "odd")?;
+    Ok(Measured {
+        cpu_us_per_packet: Some(number(sent, "cpu_us_per_packet")?),
+        packets: Some(number(sent, "packets")?),
+        loss_percent: Some(lost / in_all * 100.0),
+        server_share: Some(number(sent, "cpu_share")?),
+        ..Measured::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sink_lacks_was_lost() {
+        let sent = report(
+            "{\"packets\":80,\"packets_in_all\":100,\"cpu_us_per_packet\":1.5,\"cpu_share\":0.1}",
+        )
+        .unwrap();
+        let received = report("ready\n{\"packets\":97,\"sockets\":1,\"odd\":0}\n").unwrap();
+        let measured = measured(&sent, &received).unwrap();
+        assert_eq!((measured.loss_percent, measured.cpu_us_per_packet), (Some(3.0), Some(1.5)));
+        assert!(measured.fault().is_some());
+    }
+
+    #[test]
+    fn a_report_without_its_figures_is_an_error_rather_than_zero() {
+        assert!(report("Killed\n").is_err());
+        assert!(measured(&serde_json::json!({}), &serde_json::json!({ "packets": 1 })).is_err());
+    }
+}

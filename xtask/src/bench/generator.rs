@@ -1,0 +1,170 @@
+//! Calling the load generator and reading what it found.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::measured::{Measured, Percentiles};
+use super::network::Network;
+use super::process::{Process, resident_kb};
+use super::server::{KEY, SECRET, Server, Subject};
+use super::workload::Workload;
+
+/// Seconds between the last participant's arrival and the measuring: first keyframes are through, timers run evenly.
+const WARMUP: f64 = 2.0;
+
+/// A workload with its circumstances.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Load {
+    /// What the participants do.
+    pub(crate) workload: Workload,
+    /// Datagrams of garbage a second beside it.
+    pub(crate) garbage: u32,
+    /// Whether receivers open every packet, or look at headers and open one in 64.
+    pub(crate) light: bool,
+}
+
+impl Load {
+    /// A workload and nothing beside it.
+    pub(crate) fn of(workload: Workload) -> Self {
+        Self { workload, garbage: 0, light: false }
+    }
+
+    /// The same in light mode, for more participants than the generator could listen to otherwise.
+    pub(crate) fn light(self) -> Self {
+        Self { light: true, ..self }
+    }
+
+    /// The same beside garbage.
+    pub(crate) fn with_garbage(self, garbage: u32) -> Self {
+        Self { garbage, ..self }
+    }
+
+    /// What a table says beside the server's name.
+    pub(crate) fn difference(&self) -> Option<String> {
+        let what = match self.workload {
+            Workload::Stage { viewers } => format!("{viewers} viewers"),
+            Workload::Hall { listeners } => format!("{listeners} listeners"),
+            Workload::Grid { participants } | Workload::Idle { participants } => {
+                format!("{participants} participants")
+            }
+            Workload::Churn { rate } | Workload::Joins { rate } => format!("{rate} joins/s"),
+        };
+        let garbage = (self.garbage > 0).then(|| format!("{} garbage/s", self.garbage));
+        let light = self.light.then(|| "light".to_owned());
+        Some([Some(what), garbage, light].into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The load generator.
+pub(crate) struct Generator {
+    /// Its program.
+    pub(crate) program: PathBuf,
+    /// Where its logs go.
+    pub(crate) logs: PathBuf,
+}
+
+impl Generator {
+    /// Whether it can do this to that server: some things only servers of LiveKit's protocol are asked.
+    pub(crate) fn can(&self, subject: Subject, load: &Load) -> bool {
+        subject != Subject::Janus || !matches!(load.workload, Workload::Grid { .. })
+    }
+
+    /// Puts `server` under `load` and measures for `seconds`, calling `meanwhile` again and again. Returns the figures
+    /// and everything it reported.
+    ///
+    /// # Errors
+    /// If it fails without a report, or the report makes no sense.
+    pub(crate) fn run(
+        &self,
+        network: &Network,
+        server: &Server,
+        load: &Load,
+        seconds: f64,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<(Measured, Value)> {
+        let report = self.logs.join("load.json");
+        // Nothing of an earlier run may be taken for this one's.
+        let _ = std::fs::remove_file(&report);
+        let mut command = network.in_generator(&self.program);
+        self.arguments(&mut command, server, load, seconds);
+        command.arg("--json").arg(&report);
+        let mut process =
+            Process::start("the load generator", command, self.logs.join("load.log"))?;
+        let limit =
+            Duration::from_secs_f64(60.0 + WARMUP + 2.0 * seconds) + 2 * load.workload.gathering();
+        let mut peak_kb = None;
+        let watched = server.process.id();
+        process.wait(limit, || {
+            peak_kb = peak_kb.max(resident_kb(watched));
+            meanwhile();
+        })?;
+        let Ok(text) = std::fs::read_to_string(&report) else {
+            bail!("the load generator left no report: {}", process.last_words());
+        };
+        let raw: Value = serde_json::from_str(&text).context("the load generator's report")?;
+        let mut measured = read(&raw)?;
+        measured.peak_kb = peak_kb.map(|kb| kb as f64);
+        Ok((measured, raw))
+    }
+
+    fn arguments(&self, command: &mut Command, server: &Server, load: &Load, seconds: f64) {
+        let number = |value: u32| value.to_string();
+        match load.workload {
+            Workload::Stage { viewers } => command.args(["stage", "--viewers", &number(viewers)]),
+            Workload::Hall { listeners } => {
+                command.args(["hall", "--speakers", "10", "--loud", "1"]);
+                command.args(["--listeners", &number(listeners)])
+            }
+            Workload::Grid { participants } => {
+                command.args(["grid", "--participants", &number(participants)])
+            }
+            Workload::Churn { rate } => command.args(["churn", "--rate", &number(rate)]),
+            Workload::Idle { participants } => {
+                command.args(["idle", "--participants", &number(participants)])
+            }
+            Workload::Joins { rate } => command.args(["joins", "--rate", &number(rate)]),
+        };
+        match server.subject {
+            Subject::Roomful | Subject::LiveKit => command
+                .args(["--url", &format!("ws://{}", server.address())])
+                .args(["--key", KEY, "--secret", SECRET]),
+            Subject::Janus => {
+                command.args(["--janus", &format!("http://{}/janus", server.address())])
+            }
+        };
+        if load.garbage > 0 {
+            command.args(["--garbage", &number(load.garbage)]);
+        }
+        if load.light {
+            command.arg("--light");
+        }
+        command
+            .args(["--seconds", &seconds.to_string(), "--warmup", &WARMUP.to_string()])
+            .args(["--server-pid", &server.process.id().to_string()]);
+    }
+}
+
+/// Reads a report of the load generator.
+fn read(raw: &Value) -> Result<Measured> {
+    let number = |path: &str| raw.pointer(path).and_then(Value::as_f64);
+    let percentiles = |path: &str| Percentiles {
+        p50: number(&format!("{path}/p50")),
+        p99: number(&format!("{path}/p99")),
+    };
+    Ok(Measured {
+        cpu_us_per_packet: number("/cpu_us_per_forwarded_packet"),
+        packets: number("/packets_received"),
+        loss_percent: number("/loss_percent"),
+        latency_us: percentiles("/latency_us"),
+        join_ms: percentiles("/join_ms"),
+        joins_per_second: number("/joins_per_second"),
+        server_share: number("/server_share"),
+        generator_share: number("/generator_share"),
+        srtp: raw["srtp"].as_str().map(str::to_owned),
+        ..Measured::default()
+    })
+}

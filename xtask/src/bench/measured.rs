@@ -1,0 +1,97 @@
+//! What one run measured, and whether it counts.
+
+use serde::Serialize;
+
+/// Lost packets in a hundred above which a run does not count. Zero would let one full socket buffer in a million packets
+/// void a run; ten times as many would hide that a server sheds load.
+const LOSS_PERCENT: f64 = 0.01;
+
+/// The share of its core above which the generator's own waiting would be taken for the server's.
+pub(crate) const GENERATOR_SHARE: f64 = 0.70;
+
+/// The figures of one run. What a workload has no figure for is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Measured {
+    /// Processor time of the server per packet it forwarded, in microseconds.
+    pub(crate) cpu_us_per_packet: Option<f64>,
+    /// Packets that arrived at receivers while measuring.
+    pub(crate) packets: Option<f64>,
+    /// Lost packets in a hundred.
+    pub(crate) loss_percent: Option<f64>,
+    /// Time from the publisher's to the receiver's socket, in microseconds.
+    pub(crate) latency_us: Percentiles,
+    /// Time from joining to the first media packet, in milliseconds.
+    pub(crate) join_ms: Percentiles,
+    /// Joins that succeeded, a second.
+    pub(crate) joins_per_second: Option<f64>,
+    /// The server's processor time as a share of one core.
+    pub(crate) server_share: Option<f64>,
+    /// The generator's.
+    pub(crate) generator_share: Option<f64>,
+    /// Resident memory of the server before anybody came, in kB.
+    pub(crate) idle_kb: Option<f64>,
+    /// The most it had, in kB.
+    pub(crate) peak_kb: Option<f64>,
+    /// Time the servers' core spent on others, as a share.
+    pub(crate) foreign_share: Option<f64>,
+    /// The SRTP profile in use.
+    pub(crate) srtp: Option<String>,
+}
+
+/// The middle and the upper end of a distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Percentiles {
+    /// The median.
+    pub(crate) p50: Option<f64>,
+    /// What one in a hundred exceeds.
+    pub(crate) p99: Option<f64>,
+}
+
+impl Measured {
+    /// Why this run does not count, if it does not.
+    pub(crate) fn fault(&self) -> Option<String> {
+        if let Some(share) = self.generator_share.filter(|share| *share > GENERATOR_SHARE) {
+            return Some(format!("the generator used {:.0} % of its core", share * 100.0));
+        }
+        let loss = self.loss_percent.filter(|loss| *loss > LOSS_PERCENT)?;
+        Some(format!("{loss:.2} % of the packets were lost"))
+    }
+
+    /// Whether the generator, not the server, was at its limit.
+    pub(crate) fn is_generators_fault(&self) -> bool {
+        self.generator_share.is_some_and(|share| share > GENERATOR_SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_loss_and_with_a_calm_generator_counts() {
+        let run = Measured {
+            loss_percent: Some(0.0),
+            generator_share: Some(0.69),
+            ..Measured::default()
+        };
+        assert_eq!(run.fault(), None);
+        assert_eq!(Measured::default().fault(), None, "the floor has no generator");
+    }
+
+    #[test]
+    fn a_run_with_loss_does_not_count() {
+        let run = Measured { loss_percent: Some(0.02), ..Measured::default() };
+        assert!(run.fault().unwrap().contains("lost"));
+    }
+
+    #[test]
+    fn a_run_with_a_busy_generator_does_not_count_whatever_it_says_of_loss() {
+        let run = Measured {
+            generator_share: Some(0.71),
+            loss_percent: Some(0.0),
+            ..Measured::default()
+        };
+        assert!(run.fault().unwrap().contains("generator"));
+        assert!(run.is_generators_fault());
+    }
+}
