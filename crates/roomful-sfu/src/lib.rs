@@ -1,6 +1,8 @@
 //! The sans-IO core of Roomful.
 
+mod client;
 mod clock;
+pub mod codecs;
 mod demux;
 pub mod egress;
 pub mod frame;
@@ -25,6 +27,7 @@ mod subscription;
 mod testing;
 mod timers;
 pub mod token;
+mod track_info;
 pub mod transmit;
 mod transport;
 

@@ -10,8 +10,11 @@ pub(crate) const PUBLICATIONS: usize = 32;
 /// worker busy, a smaller one refuses clients that choose for a whole hall at once.
 pub(crate) const NAMED_TRACKS: usize = 1_000;
 
-/// Bytes of metadata, or of all attributes together: LiveKit's own limit. Every roster message carries them.
-const METADATA: usize = 64 * 1024;
+/// Bytes of metadata: LiveKit's own limit. Every roster message carries them.
+const METADATA: usize = 512 * 1024;
+
+/// Bytes of all attributes together, names and values: LiveKit's own limit.
+const ATTRIBUTES: usize = 64 * 1024;
 
 /// Bytes of a display name, an id or a label: LiveKit's own limit for names.
 const LABEL: usize = 256;
@@ -33,7 +36,7 @@ pub(crate) fn check_named_tracks(tracks: usize) -> Result<(), OverLimit> {
     check([("tracks in one message", tracks, NAMED_TRACKS)])
 }
 
-/// Checks what a participant says about itself, as it is once merged.
+/// Checks what a participant says about itself, as it is once merged. The texts begin as LiveKit's do.
 pub(crate) fn check_description<'a>(
     name: &str,
     metadata: &str,
@@ -41,9 +44,9 @@ pub(crate) fn check_description<'a>(
 ) -> Result<(), OverLimit> {
     let attributes = attributes.into_iter().map(|(key, value)| key.len() + value.len()).sum();
     check([
-        ("bytes of name", name.len(), LABEL),
-        ("bytes of metadata", metadata.len(), METADATA),
-        ("bytes of attributes", attributes, METADATA),
+        ("exceeds name length limit in bytes", name.len(), LABEL),
+        ("exceeds metadata size limit in bytes", metadata.len(), METADATA),
+        ("exceeds attributes size limit in bytes", attributes, ATTRIBUTES),
     ])
 }
 
@@ -96,13 +99,13 @@ mod tests {
     fn what_is_over_a_limit_is_named_with_the_limit() {
         let name = "n".repeat(257);
         let refusal = check_description(&name, "", []).unwrap_err().to_string();
-        assert_eq!(refusal, "bytes of name: 257, and at most 256 are allowed");
+        assert_eq!(refusal, "exceeds name length limit in bytes: 257, and at most 256 are allowed");
         assert_eq!(check_description(&name[1..], "", []), Ok(()));
     }
 
     #[test]
     fn attributes_count_together() {
-        let half = (String::new(), "x".repeat(METADATA / 2));
+        let half = (String::new(), "x".repeat(ATTRIBUTES / 2));
         let other = ("k".to_owned(), half.1.clone());
         assert_eq!(check_description("", "", [(&half.0, &half.1)]), Ok(()));
         assert!(check_description("", "", [(&half.0, &half.1), (&other.0, &other.1)]).is_err());

@@ -6,6 +6,7 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::participant_info::State;
 
+use crate::client::Client;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
 use crate::liveness::{Liveness, Presence};
 use crate::publication::Publication;
@@ -30,7 +31,8 @@ pub(crate) struct Participant {
     pub(crate) subscriptions: BTreeMap<TrackSid, Subscription>,
     pub(crate) receiving: ReceivingSections,
     pub(crate) negotiation: Negotiation,
-    pub(crate) auto_subscribe: bool,
+    /// The program behind it.
+    pub(crate) client: Client,
     pub(crate) liveness: Liveness,
     /// What others were last told.
     pub(crate) presence: Presence,
@@ -45,6 +47,8 @@ pub(crate) struct Negotiation {
     pub(crate) begun: bool,
     /// An offer was asked for: receiving sections it must have at least, and when.
     pub(crate) asked: Option<(usize, Instant)>,
+    /// Announced tracks that wait until one of the same id ends. Counted with the publications, so bounded.
+    pub(crate) queued: Vec<proto::AddTrackRequest>,
 }
 
 /// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom

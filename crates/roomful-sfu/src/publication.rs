@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 
+use crate::codecs::EnabledCodecs;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::keyframes::KeyframeThrottle;
 use crate::signalling::Wishes;
+use crate::track_info;
 use crate::transport::Section;
 
 /// See the module text.
@@ -32,9 +34,14 @@ pub(crate) struct Publication {
 
 impl Publication {
     /// A publication as requested, not yet carried by any offer.
-    pub(crate) fn new(sid: TrackSid, order: u64, request: &proto::AddTrackRequest) -> Self {
+    pub(crate) fn new(
+        sid: TrackSid,
+        order: u64,
+        request: &proto::AddTrackRequest,
+        codecs: &EnabledCodecs,
+    ) -> Self {
         Self {
-            info: track_info(&sid, request),
+            info: track_info::announced(&sid, request, codecs),
             sid,
             order,
             cid: request.cid.clone(),
@@ -134,53 +141,6 @@ impl Publication {
 /// pixels larger than a layer would take one of four times the bitrate; with much more, tiles look soft.
 const TOLERANCE: (u128, u128) = (4, 5);
 
-fn track_info(sid: &TrackSid, request: &proto::AddTrackRequest) -> proto::TrackInfo {
-    let codecs = request
-        .simulcast_codecs
-        .iter()
-        .map(|codec| proto::SimulcastCodecInfo {
-            mime_type: mime_type(request.r#type(), &codec.codec),
-            cid: codec.cid.clone(),
-            layers: codec.layers.clone(),
-            video_layer_mode: codec.video_layer_mode,
-            ..Default::default()
-        })
-        .collect::<Vec<_>>();
-    let first_codec = request.simulcast_codecs.first().map_or("", |codec| codec.codec.as_str());
-    #[expect(deprecated, reason = "clients of every age read one or the other field")]
-    proto::TrackInfo {
-        sid: sid.to_string(),
-        r#type: request.r#type,
-        name: request.name.clone(),
-        muted: request.muted,
-        width: request.width,
-        height: request.height,
-        simulcast: request.layers.len() > 1,
-        disable_dtx: request.disable_dtx,
-        source: request.source,
-        layers: request.layers.clone(),
-        mime_type: mime_type(request.r#type(), first_codec),
-        codecs,
-        stereo: request.stereo,
-        disable_red: request.disable_red,
-        encryption: request.encryption,
-        stream: request.stream.clone(),
-        audio_features: request.audio_features.clone(),
-        backup_codec_policy: request.backup_codec_policy,
-        packet_trailer_features: request.packet_trailer_features.clone(),
-        ..Default::default()
-    }
-}
-
-fn mime_type(kind: proto::TrackType, codec: &str) -> String {
-    match (kind, codec) {
-        (proto::TrackType::Audio, "") => "audio/opus".to_owned(),
-        (proto::TrackType::Audio, codec) => format!("audio/{codec}"),
-        (_, "") => "video/vp8".to_owned(),
-        (_, codec) => format!("video/{codec}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +153,8 @@ mod tests {
             height: 720,
             ..Default::default()
         };
-        let mut publication = Publication::new(TrackSid::new("TR_a"), 0, &request);
+        let mut publication =
+            Publication::new(TrackSid::new("TR_a"), 0, &request, &EnabledCodecs::default());
         publication.bind(Section::from_index(0), "0", layers);
         publication
     }

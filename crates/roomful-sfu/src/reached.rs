@@ -137,7 +137,13 @@ mod tests {
             .map(|ip| MediaAddress { advertised: at(ip), local: at(ip) })
             .to_vec();
         let clock = WallClock::new(now, 0);
-        let config = SfuConfig { media_addresses, rooms: RoomPolicy::default(), clock };
+        let config = SfuConfig {
+            media_addresses,
+            rooms: RoomPolicy::default(),
+            clock,
+            keys: crate::token::ApiKeys::default(),
+            ice_servers: Vec::new(),
+        };
         let mut sfu = Sfu::new(config, Seed(1), now).unwrap();
         let grant = Grant::new(Identity::new("ann"), "Ann", RoomName::new("garden"));
         let offer = proto::SessionDescription {

@@ -10,8 +10,10 @@ mod departures;
 mod forwarding;
 mod lifetime;
 mod negotiation;
+mod people;
 mod presence;
 mod roster;
+mod tokens;
 mod tracks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,17 +24,21 @@ use livekit_protocol as proto;
 use proto::leave_request::Action;
 
 use crate::clock::WallClock;
+use crate::codecs::EnabledCodecs;
+use crate::egress::codec::Codec;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::liveness::Presence;
 use crate::participant::Participant;
 use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
 use crate::timers::Timers;
+use crate::token::Grant;
 use crate::transport::{Section, TransportEvent, TransportOutput};
 pub(crate) use admission::Newcomer;
 use departures::Departures;
 use lifetime::Lifetime;
 pub(crate) use roster::RosterBudget;
+pub(crate) use tokens::TOKEN_LASTS;
 
 /// See the module text.
 #[derive(Debug)]
@@ -48,7 +54,16 @@ pub(crate) struct Room {
     outputs: VecDeque<RoomOutput>,
     clock: WallClock,
     rng: fastrand::Rng,
+    /// What may be published here.
+    codecs: EnabledCodecs,
+    /// Ends frames made by a server, so that whoever decrypts frames lets them pass. LiveKit's clients expect one
+    /// in each room.
+    sif_trailer: [u8; SIF_TRAILER_BYTES],
 }
+
+/// As long as a secret of 256 bits: a shorter one could end a frame of somebody's by chance, which would then be
+/// taken for one that is not encrypted.
+const SIF_TRAILER_BYTES: usize = 32;
 
 /// What a room asks for.
 #[derive(Debug)]
@@ -65,6 +80,11 @@ pub(crate) enum RoomOutput {
     },
     Close {
         connection: ConnectionId,
+    },
+    /// Tell it a token for this grant.
+    RefreshToken {
+        connection: ConnectionId,
+        grant: Box<Grant>,
     },
     /// STUN checks with this user name are for this participant.
     Reachable {
@@ -89,6 +109,8 @@ enum Timer {
     Negotiation(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
     Roster(ParticipantId),
+    /// Its token is to be renewed.
+    Token(ParticipantId),
     Speakers,
     /// The room ends if nobody has come by then.
     End,
@@ -100,6 +122,10 @@ impl Room {
     pub(crate) fn new(wanted: proto::Room, clock: WallClock, now: Instant, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let created = clock.unix_millis(now);
+        let allowed = wanted.enabled_codecs.iter();
+        let codecs = EnabledCodecs::new(allowed.filter_map(|codec| Codec::of_name(&codec.mime)));
+        let mut sif_trailer = [0; SIF_TRAILER_BYTES];
+        rng.fill(&mut sif_trailer);
         let info = proto::Room {
             sid: crate::sids::make("RM_", &mut rng),
             creation_time: created / 1_000,
@@ -117,6 +143,8 @@ impl Room {
             outputs: VecDeque::new(),
             clock,
             rng,
+            codecs,
+            sif_trailer,
         };
         room.arrange_end(now);
         room
@@ -155,8 +183,8 @@ impl Room {
                 self.set_subscribed(from, &tracks, wanted, now)?;
             }
             Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now)?,
-            Command::UpdateMetadata(update) => self.update_metadata(from, update, now)?,
-            Command::SetAudioFeatures(update) => self.set_audio_features(from, update, now)?,
+            Command::UpdateMetadata(update) => self.update_own_description(from, update, now)?,
+            Command::SetAudioFeatures(update) => self.set_audio_features(from, &update, now)?,
             Command::SetDimensions(update) => self.set_dimensions(from, &update, now)?,
             Command::Ping { sent } => {
                 let pong = Change::Pong { sent, now: self.clock.unix_millis(now) };
@@ -220,6 +248,7 @@ impl Room {
             Timer::Publication(id, section) => self.send_keyframe_requests(id, section, now),
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Roster(id) => self.tell_roster(id),
+            Timer::Token(id) => self.refresh_token(id, now),
             Timer::Speakers => self.report_speakers(now),
             Timer::End => self.end_deserted(now),
         }
@@ -273,7 +302,9 @@ impl Room {
     }
 
     fn tell(&mut self, to: ParticipantId, change: Change) {
-        if let Some(connection) = self.participants.get(&to).and_then(|one| one.connection) {
+        let Some(participant) = self.participants.get(&to) else { return };
+        let Some(connection) = participant.connection else { return };
+        if let Some(change) = participant.client.understood(change) {
             self.outputs.push_back(RoomOutput::Tell { connection, change });
         }
     }

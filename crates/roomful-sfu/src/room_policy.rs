@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 
+use crate::codecs::EnabledCodecs;
 use crate::token::Grant;
 
 /// The operator's rules about rooms. The defaults are LiveKit's.
@@ -21,6 +22,8 @@ pub struct RoomPolicy {
     pub auto_create: bool,
     /// The server API may unmute tracks, not only mute them.
     pub remote_unmute: bool,
+    /// What tracks may be coded with.
+    pub enabled_codecs: EnabledCodecs,
 }
 
 impl Default for RoomPolicy {
@@ -31,6 +34,7 @@ impl Default for RoomPolicy {
             max_participants: 0,
             auto_create: true,
             remote_unmute: false,
+            enabled_codecs: EnabledCodecs::default(),
         }
     }
 }
@@ -45,6 +49,7 @@ impl RoomPolicy {
             departure_timeout: or(request.departure_timeout, seconds(self.departure_timeout)),
             max_participants: or(request.max_participants, self.max_participants),
             metadata: request.metadata.clone(),
+            enabled_codecs: self.enabled_codecs.described(),
             ..Default::default()
         }
     }

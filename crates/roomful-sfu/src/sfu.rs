@@ -14,10 +14,11 @@ use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
 use crate::output::{Output, SfuEvent};
 use crate::reached;
-use crate::room::{Newcomer, Room, RoomOutput};
+use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
 use crate::room_policy::{self, RoomPolicy};
-use crate::signalling::{self, Change};
+use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
+use crate::token::ApiKeys;
 use crate::transmit::TransmitBuffer;
 use crate::transport::TransportFactory;
 
@@ -50,6 +51,10 @@ pub struct SfuConfig {
     pub rooms: RoomPolicy,
     /// The time of day.
     pub clock: WallClock,
+    /// Sign the tokens of those who are in. Without one they get none.
+    pub keys: ApiKeys,
+    /// Told to clients as further ways for their media.
+    pub ice_servers: Vec<proto::IceServer>,
 }
 
 /// Decides every random choice of one core that is not a secret: sids and first sequence numbers. ICE
@@ -82,6 +87,7 @@ const MAX_TRANSMITS: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Sfu {
     config: SfuConfig,
+    facts: ServerFacts,
     transports: TransportFactory,
     rooms: BTreeMap<RoomKey, Room>,
     names: BTreeMap<RoomName, RoomKey>,
@@ -118,8 +124,12 @@ impl Sfu {
     /// # Errors
     /// No certificate can be made.
     pub fn new(config: SfuConfig, seed: Seed, now: Instant) -> Result<Self, NoCertificate> {
+        let mut rng = fastrand::Rng::with_seed(seed.0);
+        let node = crate::sids::make("ND_", &mut rng);
+        let facts = ServerFacts { node, ice_servers: config.ice_servers.clone() };
         Ok(Self {
             config,
+            facts,
             transports: TransportFactory::new().ok_or(NoCertificate)?,
             rooms: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -131,7 +141,7 @@ impl Sfu {
             transmits: VecDeque::new(),
             drops: DropCounts::default(),
             last_id: 0,
-            rng: fastrand::Rng::with_seed(seed.0),
+            rng,
             now,
         })
     }
@@ -268,7 +278,7 @@ impl Sfu {
             proto::DisconnectReason::StateMismatch => Action::Reconnect,
             _ => Action::Disconnect,
         };
-        let message = Box::new(signalling::render(Change::Left { reason, action }));
+        let message = Box::new(signalling::render(Change::Left { reason, action }, &self.facts));
         self.outputs.push_back(Output::Message { connection, message });
         self.outputs.push_back(Output::Close { connection });
     }
@@ -343,8 +353,16 @@ impl Sfu {
                     }
                 }
                 RoomOutput::Tell { connection, change } => {
-                    let message = Box::new(signalling::render(change));
+                    let message = Box::new(signalling::render(change, &self.facts));
                     self.outputs.push_back(Output::Message { connection, message });
+                }
+                RoomOutput::RefreshToken { connection, grant } => {
+                    let now = self.config.clock.unix_time(self.now);
+                    if let Some(token) = self.config.keys.refresh(&grant, now, TOKEN_LASTS) {
+                        let change = Change::TokenRefreshed(token);
+                        let message = Box::new(signalling::render(change, &self.facts));
+                        self.outputs.push_back(Output::Message { connection, message });
+                    }
                 }
                 RoomOutput::Close { connection } => {
                     self.connections.remove(&connection);

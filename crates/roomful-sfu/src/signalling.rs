@@ -10,7 +10,7 @@ use proto::signal_request::Message as Incoming;
 
 use crate::ids::TrackSid;
 use crate::limits::OverLimit;
-pub(crate) use render::render;
+pub(crate) use render::{ServerFacts, render};
 
 /// What a participant asks of its room.
 #[derive(Debug)]
@@ -58,8 +58,10 @@ pub(crate) enum Wishes {
 pub(crate) enum Change {
     /// You are in.
     Joined(Box<Welcome>),
-    /// You are still in.
-    Resumed,
+    /// You are still in; the last of your numbered messages that arrived.
+    Resumed { configuration: Option<proto::ClientConfiguration>, last_message: u32 },
+    /// Use this token from now on.
+    TokenRefreshed(String),
     /// These participants are as follows now.
     Participants(Vec<proto::ParticipantInfo>),
     /// Your track has a sid.
@@ -82,6 +84,8 @@ pub(crate) enum Change {
     Pong { sent: i64, now: i64 },
     /// The same in the form older clients know.
     LegacyPong { now: i64 },
+    /// What you asked is done.
+    Done { request_id: u32, request: Box<Request> },
     /// What you asked is not done.
     Refused(Box<Refusal>),
     /// Go.
@@ -94,6 +98,14 @@ pub(crate) struct Welcome {
     pub(crate) room: proto::Room,
     pub(crate) participant: proto::ParticipantInfo,
     pub(crate) others: Vec<proto::ParticipantInfo>,
+    /// What is special about the program it uses.
+    pub(crate) configuration: Option<proto::ClientConfiguration>,
+    /// What it may publish tracks with.
+    pub(crate) publish_codecs: Vec<proto::Codec>,
+    /// Marks frames that the server made, where frames are encrypted end to end.
+    pub(crate) sif_trailer: Vec<u8>,
+    /// It may begin to publish at once.
+    pub(crate) may_publish: bool,
 }
 
 /// Why a command is not carried out, in words its sender can act on.

@@ -4,6 +4,8 @@
 //! The clock is an argument of both.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use livekit_protocol as proto;
@@ -120,6 +122,13 @@ impl ApiSecret {
 #[derive(Clone, Default)]
 pub struct ApiKeys(BTreeMap<ApiKey, ApiSecret>);
 
+/// No key and no secret.
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} API keys", self.0.len())
+    }
+}
+
 impl ApiKeys {
     /// Trusts one more pair; a pair with the same key is replaced.
     pub fn insert(&mut self, key: ApiKey, secret: ApiSecret) {
@@ -158,6 +167,14 @@ impl ApiKeys {
         let claims = Claims::from_grant(grant, key, now, expires);
         let secret = EncodingKey::from_secret(secret.0.as_bytes());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret).ok()
+    }
+
+    /// Signs a token with what `grant` says now, for somebody who is in already: valid for `lasts` from `now`, and
+    /// as long as the token it came with if that is longer. `None` without a key.
+    pub(crate) fn refresh(&self, grant: &Grant, now: UnixTime, lasts: Duration) -> Option<String> {
+        let soonest = UnixTime(now.0.saturating_add(lasts.as_secs()));
+        let expires = grant.expires.map_or(soonest, |before| before.max(soonest));
+        self.sign(grant, now, expires)
     }
 
     fn verify_signature(&self, token: &str) -> Result<Claims, TokenError> {

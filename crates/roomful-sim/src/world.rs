@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use prost::Message as _;
-use roomful_sfu::ids::{ConnectionId, Identity, RoomName};
-use roomful_sfu::token::Grant;
+use roomful_sfu::ids::{ConnectionId, Identity, RoomName, UnixTime};
+use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant};
 use roomful_sfu::transmit::TransmitBuffer;
 use roomful_sfu::{Datagram, MediaAddress, RoomPolicy, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
 
@@ -88,6 +88,9 @@ enum Arrival {
 const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 7882);
 
+/// The time of day when a world begins, in milliseconds.
+const UNIX_MILLIS_AT_START: u64 = 1_700_000_000_000;
+
 /// How often the shell pings each WebSocket.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,13 @@ const MAX_OUTPUTS: usize = 10_000;
 
 /// What a client's links are like if nothing else is said.
 pub const DEFAULT_LATENCY: Duration = Duration::from_millis(20);
+
+/// The one key of a world's server.
+pub fn keys() -> ApiKeys {
+    let mut keys = ApiKeys::default();
+    keys.insert(ApiKey::new("sim"), ApiSecret::new("the secret of a simulated server"));
+    keys
+}
 
 impl World {
     /// An empty world; `seed` decides its every chance.
@@ -123,7 +133,9 @@ impl World {
         let config = SfuConfig {
             media_addresses: vec![MediaAddress { advertised: SERVER, local: SERVER }],
             rooms,
-            clock: WallClock::new(start, 1_700_000_000_000),
+            clock: WallClock::new(start, UNIX_MILLIS_AT_START),
+            keys: keys(),
+            ice_servers: Vec::new(),
         };
         Ok(Self {
             start,
@@ -195,6 +207,11 @@ impl World {
     /// Every client there ever was.
     pub fn clients(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         self.seats.iter().enumerate().map(|(index, seat)| (ClientId(index), &seat.client))
+    }
+
+    /// The time of day, in whole seconds.
+    pub fn unix_now(&self) -> UnixTime {
+        UnixTime(UNIX_MILLIS_AT_START / 1_000 + (self.now - self.start).as_secs())
     }
 
     /// The time.

@@ -215,6 +215,7 @@ mod tests {
             udp_port: 7882,
             node_ip: None,
             stun_servers: Vec::new(),
+            ice_servers: Vec::new(),
             interface_includes: Vec::new(),
             interface_excludes: Vec::new(),
             enable_loopback_candidate: false,

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser as _;
+use livekit_protocol::IceServer;
 use roomful_sfu::RoomPolicy;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 
@@ -20,6 +21,7 @@ use file::FileConfig;
 
 mod file;
 mod flags;
+mod offered;
 mod schema;
 mod values;
 
@@ -87,6 +89,8 @@ pub struct MediaConfig {
     /// Asked in turn, at the start, for what to use as `node_ip` ([`crate::external_ip::settle`]); each is
     /// `host:port`. Empty: nobody is asked.
     pub stun_servers: Vec<String>,
+    /// TURN servers run by others, of which clients are told.
+    pub ice_servers: Vec<IceServer>,
     /// If not empty, only these network interfaces receive media.
     pub interface_includes: Vec<String>,
     /// These network interfaces receive no media, unless `interface_includes` names any.
@@ -149,12 +153,13 @@ impl Config {
             },
             keys,
             workers,
-            rooms: rooms(flags.max_participants, file.room.unwrap_or_default()),
+            rooms: rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings),
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
                 node_ip,
                 stun_servers,
+                ice_servers: offered::ice_servers(rtc.turn_servers.unwrap_or_default())?,
                 interface_includes: either(flags.interface, interfaces.includes),
                 interface_excludes: either(flags.exclude_interface, interfaces.excludes),
                 enable_loopback_candidate: flags
@@ -181,7 +186,11 @@ impl ConfigError {
     }
 }
 
-fn rooms(max_participants: Option<u32>, file: file::FileRoom) -> RoomPolicy {
+fn rooms(
+    max_participants: Option<u32>,
+    file: file::FileRoom,
+    warnings: &mut Vec<String>,
+) -> RoomPolicy {
     let default = RoomPolicy::default();
     let seconds = |seconds: Option<u32>, default| {
         seconds.map_or(default, |seconds| Duration::from_secs(seconds.into()))
@@ -194,6 +203,7 @@ fn rooms(max_participants: Option<u32>, file: file::FileRoom) -> RoomPolicy {
             .unwrap_or(default.max_participants),
         auto_create: file.auto_create.unwrap_or(default.auto_create),
         remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
+        enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
-use roomful_sfu::{RoomPolicy, Seed, SfuConfig, WallClock};
+use roomful_sfu::{Seed, SfuConfig, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -50,16 +50,23 @@ impl Server {
         for address in &config.bind_addresses {
             listeners.push(listen(*address, config.port)?);
         }
+        let is_open_for_trial = config.keys.is_empty();
+        let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
+        let common = SfuConfig {
+            media_addresses: Vec::new(),
+            rooms: config.rooms,
+            clock: WallClock::new(Instant::now(), unix_millis()),
+            keys: keys.clone(),
+            ice_servers: config.media.ice_servers.clone(),
+        };
         // Unbounded, but each worker sends exactly one.
         let (ends, worker_ends) = mpsc::unbounded_channel();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let seed = worker_seed(index, &config.media, &config.rooms)?;
+            let seed = worker_seed(index, &config.media, common.clone())?;
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
-        let is_open_for_trial = config.keys.is_empty();
-        let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
         let admission = Admission {
             keys,
             page_access: config.page_access,
@@ -165,11 +172,7 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-fn worker_seed(
-    index: usize,
-    media: &MediaConfig,
-    rooms: &RoomPolicy,
-) -> anyhow::Result<WorkerSeed> {
+fn worker_seed(index: usize, media: &MediaConfig, common: SfuConfig) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
         0 => 0,
         first => u16::try_from(index)
@@ -192,8 +195,7 @@ fn worker_seed(
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
     let seed = Seed(u64::from_ne_bytes(seed));
-    let clock = WallClock::new(Instant::now(), unix_millis());
-    let sfu = SfuConfig { media_addresses, rooms: rooms.clone(), clock };
+    let sfu = SfuConfig { media_addresses, ..common };
     Ok(WorkerSeed { index, socket, sfu, seed })
 }
 

@@ -10,6 +10,7 @@ use proto::participant_info::State;
 
 use super::lifetime::is_dependent;
 use super::{Room, RoomOutput, RosterBudget, Timer};
+use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
 use crate::liveness::{Liveness, Presence};
@@ -33,9 +34,8 @@ impl Room {
     pub(crate) fn admit(&mut self, newcomer: Newcomer, now: Instant) {
         let Newcomer { id, connection, attempt, transport } = newcomer;
         self.replace_former_presence(&attempt.grant.identity, now);
-        let profile = self.profile(&attempt, now);
-        let auto_subscribe =
-            attempt.request.connection_settings.as_ref().is_none_or(|wish| wish.auto_subscribe);
+        let client = Client::new(&attempt.request);
+        let profile = self.profile(&attempt.grant, &client, now);
         let liveness = Liveness::new(now);
         self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
         let participant = Participant {
@@ -49,7 +49,7 @@ impl Room {
             subscriptions: BTreeMap::new(),
             receiving: ReceivingSections::default(),
             negotiation: Negotiation::default(),
-            auto_subscribe,
+            client,
             liveness,
             presence: Presence::Present,
             held_data: HeldData::default(),
@@ -59,7 +59,7 @@ impl Room {
         self.touched.push(id);
         self.arrange_end(now);
         self.learn_ufrag(id);
-        self.welcome(id);
+        self.welcome(id, now);
         self.subscribe_to_everything(id, now);
         self.tell_others_about(id, now);
         for request in attempt.request.add_track_requests {
@@ -90,7 +90,8 @@ impl Room {
         }
         participant.negotiation.asked = None;
         participant.liveness.handle_connection(now);
-        self.tell(id, Change::Resumed);
+        let configuration = participant.client.configuration();
+        self.tell(id, Change::Resumed { configuration, last_message: 0 });
         let mut everyone = self.missed_departures();
         everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));
@@ -197,11 +198,8 @@ impl Room {
         }
     }
 
-    fn profile(&mut self, attempt: &JoinAttempt, now: Instant) -> proto::ParticipantInfo {
-        let grant = &attempt.grant;
-        let request = &attempt.request;
+    fn profile(&mut self, grant: &Grant, client: &Client, now: Instant) -> proto::ParticipantInfo {
         let joined = self.clock.unix_millis(now);
-        let client = request.client_info.clone().unwrap_or_default();
         proto::ParticipantInfo {
             sid: crate::sids::make("PA_", &mut self.rng),
             identity: grant.identity.to_string(),
@@ -214,20 +212,26 @@ impl Room {
             version: 1,
             permission: Some((&grant.permissions).into()),
             kind: grant.kind.into(),
-            client_protocol: client.client_protocol,
-            capabilities: client.capabilities,
+            client_protocol: client.data_protocol(),
+            capabilities: client.capabilities(),
             ..Default::default()
         }
     }
 
-    fn welcome(&mut self, id: ParticipantId) {
+    fn welcome(&mut self, id: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
+        let disabled = participant.client.disabled_codecs();
         let welcome = Welcome {
             room: self.info(),
             participant: participant.info(),
             others: self.visible_infos(Some(id)),
+            configuration: participant.client.configuration(),
+            publish_codecs: self.codecs.for_publishing(&disabled).described(),
+            sif_trailer: self.sif_trailer.to_vec(),
+            may_publish: participant.grant.permissions.can_publish,
         };
         self.tell(id, Change::Joined(Box::new(welcome)));
+        self.refresh_token(id, now);
         self.tell_presence_to(id, false);
     }
 
@@ -286,6 +290,7 @@ impl Room {
         self.timers.set(Timer::Liveness(id), None);
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
+        self.timers.set(Timer::Token(id), None);
         for section in participant.subscriptions.values().filter_map(|one| one.section) {
             self.timers.set(Timer::Egress(id, section), None);
         }

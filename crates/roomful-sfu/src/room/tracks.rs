@@ -14,6 +14,7 @@ use crate::participant::Participant;
 use crate::publication::Publication;
 use crate::signalling::{Change, Refusal, Wishes};
 use crate::subscription::Subscription;
+use crate::track_info;
 
 impl Room {
     /// Announces a track to come; its media is matched to it by the offer that follows.
@@ -23,17 +24,50 @@ impl Room {
         request: &proto::AddTrackRequest,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        if let Err(refusal) = participant.may_publish(request) {
-            return Err(refusal.of(Request::AddTrack(request.clone())));
+        let named = |refusal: Refusal| refusal.of(Request::AddTrack(request.clone()));
+        participant.may_publish(request).map_err(named)?;
+        if !request.sid.is_empty() {
+            return self.add_codecs(from, request).map_err(named);
+        }
+        if participant.publications.values().any(|one| one.cid == request.cid) {
+            participant.negotiation.queued.push(request.clone());
+            let text = "a track of that id is published already: this one follows when it ends";
+            return Err(named(Refusal::new(Reason::Queued, text)));
         }
         let sid = TrackSid::new(crate::sids::make(track_prefix(request), &mut self.rng));
         let order = participant.publications.values().map(|one| one.order + 1).max().unwrap_or(0);
-        let publication = Publication::new(sid.clone(), order, request);
+        let codecs = self.codecs.for_publishing(&participant.client.disabled_codecs());
+        let publication = Publication::new(sid.clone(), order, request, &codecs);
         let track = Box::new(publication.info.clone());
         let change = Change::TrackPublished { cid: request.cid.clone(), track };
         participant.publications.insert(sid, publication);
         self.tell(from, change);
         Ok(())
+    }
+
+    /// Takes the names of the tracks that will carry further codecs of a publication `from` has.
+    fn add_codecs(
+        &mut self,
+        from: ParticipantId,
+        request: &proto::AddTrackRequest,
+    ) -> Result<(), Refusal> {
+        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
+        let publication = own_track(participant, &request.sid)?;
+        track_info::name_codecs(&mut publication.info, &request.simulcast_codecs);
+        let track = Box::new(publication.info.clone());
+        self.tell(from, Change::TrackPublished { cid: request.cid.clone(), track });
+        Ok(())
+    }
+
+    /// Announces the next track that waited for the id of one that ended.
+    fn add_queued_track(&mut self, from: ParticipantId, cid: &str) {
+        let Some(participant) = self.participants.get_mut(&from) else { return };
+        let queued = &mut participant.negotiation.queued;
+        let Some(next) = queued.iter().position(|one| one.cid == cid) else { return };
+        let request = queued.remove(next);
+        if let Err(refusal) = self.add_track(from, &request) {
+            self.tell(from, Change::Refused(Box::new(refusal)));
+        }
     }
 
     /// A publication of `from` that an offer just carried: everyone hears of it and may receive it.
@@ -60,6 +94,7 @@ impl Room {
         }
         self.end_subscriptions(&publication, now);
         self.tell(from, Change::TrackUnpublished(track.clone()));
+        self.add_queued_track(from, &publication.cid);
     }
 
     /// Whoever received `publication` no longer does.
@@ -84,7 +119,10 @@ impl Room {
         now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        let publication = own_track(participant, track.as_str())?;
+        let publication = own_track(participant, track.as_str()).map_err(|refusal| {
+            let request = proto::MuteTrackRequest { sid: track.to_string(), muted };
+            refusal.of(Request::Mute(request))
+        })?;
         if publication.info.muted == muted {
             return Ok(());
         }
@@ -148,7 +186,7 @@ impl Room {
 
     fn subscribe_to(&mut self, id: ParticipantId, publisher: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
-        if !participant.auto_subscribe || !participant.grant.permissions.can_subscribe {
+        if !participant.client.auto_subscribes() || !participant.grant.permissions.can_subscribe {
             return;
         }
         let Some(publisher) = self.participants.get(&publisher) else { return };
@@ -242,34 +280,17 @@ impl Room {
         self.pass_keyframe_requests(id, section, now);
     }
 
-    pub(super) fn update_metadata(
-        &mut self,
-        from: ParticipantId,
-        update: proto::UpdateParticipantMetadata,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        let request_id = update.request_id;
-        if let Err(refusal) = participant.may_update_metadata(&update) {
-            let refusal = Refusal { request_id, ..refusal };
-            return Err(refusal.of(Request::UpdateMetadata(update)));
-        }
-        participant.set_metadata(update);
-        let own = participant.info();
-        self.tell(from, Change::Participants(vec![own]));
-        self.tell_others_about(from, now);
-        Ok(())
-    }
-
     pub(super) fn set_audio_features(
         &mut self,
         from: ParticipantId,
-        update: proto::UpdateLocalAudioTrack,
+        update: &proto::UpdateLocalAudioTrack,
         now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         limits::check_audio_features(update.features.len())?;
-        own_track(participant, &update.track_sid)?.info.audio_features = update.features;
+        let publication = own_track(participant, &update.track_sid)
+            .map_err(|refusal| refusal.of(Request::UpdateAudioTrack(update.clone())))?;
+        track_info::set_audio_features(&mut publication.info, &update.features);
         participant.touch();
         self.tell_others_about(from, now);
         Ok(())
@@ -282,7 +303,8 @@ impl Room {
         now: Instant,
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-        let publication = own_track(participant, &update.track_sid)?;
+        let publication = own_track(participant, &update.track_sid)
+            .map_err(|refusal| refusal.of(Request::UpdateVideoTrack(update.clone())))?;
         publication.info.width = update.width;
         publication.info.height = update.height;
         participant.touch();
@@ -300,7 +322,7 @@ impl Participant {
                 format!("the token does not allow publishing {}", source.as_str_name()),
             ));
         }
-        if self.publications.len() >= limits::PUBLICATIONS {
+        if self.publications.len() + self.negotiation.queued.len() >= limits::PUBLICATIONS {
             return Err(Refusal::new(
                 Reason::LimitExceeded,
                 format!(
@@ -314,46 +336,13 @@ impl Participant {
         if !matches!(kind, Ok(TrackType::Audio | TrackType::Video)) {
             return Err(Refusal::new(Reason::UnsupportedType, "tracks are audio or video"));
         }
-        if request.cid.is_empty() || self.publications.values().any(|one| one.cid == request.cid) {
+        if request.cid.is_empty() && request.sid.is_empty() {
             return Err(Refusal::new(
                 Reason::InvalidRequest,
-                "a track needs an id (cid) of its own: this one is empty or taken",
+                "a track needs an id (cid) of its own",
             ));
         }
         Ok(())
-    }
-
-    fn may_update_metadata(
-        &self,
-        update: &proto::UpdateParticipantMetadata,
-    ) -> Result<(), Refusal> {
-        if !self.grant.permissions.can_update_own_metadata {
-            return Err(Refusal::new(
-                Reason::NotAllowed,
-                "does not have permission to update own metadata",
-            ));
-        }
-        let mut merged = self.profile.attributes.clone();
-        merged.extend(update.attributes.clone());
-        limits::check_description(&update.name, &update.metadata, &merged)?;
-        Ok(())
-    }
-
-    fn set_metadata(&mut self, update: proto::UpdateParticipantMetadata) {
-        if !update.name.is_empty() {
-            self.profile.name = update.name;
-        }
-        if !update.metadata.is_empty() {
-            self.profile.metadata = update.metadata;
-        }
-        for (key, value) in update.attributes {
-            if value.is_empty() {
-                self.profile.attributes.remove(&key);
-            } else {
-                self.profile.attributes.insert(key, value);
-            }
-        }
-        self.touch();
     }
 }
 

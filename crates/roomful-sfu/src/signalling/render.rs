@@ -22,14 +22,27 @@ const PROTOCOL: i32 = 16;
 /// those they know (RPC below 1.8.0), so the project's own version would cost them features.
 const SPOKEN_VERSION: &str = "1.13.5";
 
+/// What every participant is told of this server.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerFacts {
+    pub(crate) node: String,
+    /// Where clients find further ways for their media.
+    pub(crate) ice_servers: Vec<proto::IceServer>,
+}
+
 /// The message that tells a participant of `change`.
-pub(crate) fn render(change: Change) -> proto::SignalResponse {
+pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalResponse {
     let message = match change {
-        Change::Joined(welcome) => Outgoing::Join(join_response(*welcome)),
-        Change::Resumed => Outgoing::Reconnect(proto::ReconnectResponse {
-            server_info: Some(server_info()),
-            ..Default::default()
-        }),
+        Change::Joined(welcome) => Outgoing::Join(join_response(*welcome, server)),
+        Change::Resumed { configuration, last_message } => {
+            Outgoing::Reconnect(proto::ReconnectResponse {
+                ice_servers: server.ice_servers.clone(),
+                client_configuration: configuration,
+                server_info: Some(server.info()),
+                last_message_seq: last_message,
+            })
+        }
+        Change::TokenRefreshed(token) => Outgoing::RefreshToken(token),
         Change::Participants(participants) => {
             Outgoing::Update(proto::ParticipantUpdate { participants })
         }
@@ -67,6 +80,12 @@ pub(crate) fn render(change: Change) -> proto::SignalResponse {
             Outgoing::PongResp(proto::Pong { last_ping_timestamp: sent, timestamp: now })
         }
         Change::LegacyPong { now } => Outgoing::Pong(now),
+        Change::Done { request_id, request } => Outgoing::RequestResponse(proto::RequestResponse {
+            request_id,
+            reason: proto::request_response::Reason::Ok.into(),
+            request: Some(*request),
+            ..Default::default()
+        }),
         Change::Refused(refusal) => Outgoing::RequestResponse(request_response(*refusal)),
         Change::Left { reason, action } => Outgoing::Leave(proto::LeaveRequest {
             can_reconnect: action != proto::leave_request::Action::Disconnect,
@@ -78,26 +97,33 @@ pub(crate) fn render(change: Change) -> proto::SignalResponse {
     proto::SignalResponse { message: Some(message) }
 }
 
-fn join_response(welcome: Welcome) -> proto::JoinResponse {
-    let server_info = server_info();
+impl ServerFacts {
+    fn info(&self) -> proto::ServerInfo {
+        proto::ServerInfo {
+            edition: proto::server_info::Edition::Standard.into(),
+            version: SPOKEN_VERSION.to_owned(),
+            protocol: PROTOCOL,
+            node_id: self.node.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse {
     proto::JoinResponse {
         room: Some(welcome.room),
         participant: Some(welcome.participant),
         other_participants: welcome.others,
-        server_version: server_info.version.clone(),
-        server_info: Some(server_info),
+        server_version: SPOKEN_VERSION.to_owned(),
+        server_info: Some(server.info()),
+        ice_servers: server.ice_servers.clone(),
+        client_configuration: welcome.configuration,
+        enabled_publish_codecs: welcome.publish_codecs,
+        sif_trailer: welcome.sif_trailer,
         ping_timeout: PING_TIMEOUT,
         ping_interval: PING_INTERVAL,
         subscriber_primary: false,
-        fast_publish: true,
-        ..Default::default()
-    }
-}
-
-fn server_info() -> proto::ServerInfo {
-    proto::ServerInfo {
-        version: SPOKEN_VERSION.to_owned(),
-        protocol: PROTOCOL,
+        fast_publish: welcome.may_publish,
         ..Default::default()
     }
 }

@@ -169,6 +169,11 @@ impl LocalTrack {
         self.sid.as_deref()
     }
 
+    /// Its own name for it.
+    pub fn cid(&self) -> &str {
+        &self.cid
+    }
+
     /// Whether it is muted.
     pub fn is_muted(&self) -> bool {
         self.muted

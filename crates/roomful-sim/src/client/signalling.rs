@@ -35,6 +35,8 @@ pub(super) struct Signalling {
     speakers: Vec<(Instant, proto::SpeakerInfo)>,
     departures: Vec<String>,
     unpublished: Vec<String>,
+    /// Everything it was told, but for who talks: that alone would fill the memory of a long run.
+    heard: Vec<Response>,
     resumed: u32,
     /// Requests made while the WebSocket was away.
     kept: Vec<proto::SignalRequest>,
@@ -68,6 +70,9 @@ impl Client {
             self.violations.push("the server sent an empty message".into());
             return;
         };
+        if !matches!(message, Response::SpeakersChanged(_)) {
+            self.signalling.heard.push(message.clone());
+        }
         match message {
             Response::Join(join) => self.handle_joined(join, now),
             Response::Reconnect(_) => self.handle_resumed(now),
@@ -202,6 +207,30 @@ impl Client {
     /// Its own tracks that the server said are unpublished.
     pub fn unpublished(&self) -> &[String] {
         &self.signalling.unpublished
+    }
+
+    /// Everything it was told, in order, but for who talks.
+    pub fn heard(&self) -> &[Response] {
+        &self.signalling.heard
+    }
+
+    /// The tokens it was given, the first first.
+    pub fn tokens(&self) -> Vec<&str> {
+        let heard = self.heard().iter();
+        heard
+            .filter_map(|heard| match heard {
+                Response::RefreshToken(token) => Some(token.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What it was told when it joined.
+    pub fn welcome(&self) -> Option<&proto::JoinResponse> {
+        self.heard().iter().find_map(|heard| match heard {
+            Response::Join(welcome) => Some(welcome),
+            _ => None,
+        })
     }
 
     /// How often it resumed.

@@ -18,3 +18,4 @@ mod presence;
 mod rooms;
 mod sections;
 mod speakers;
+mod welcome;

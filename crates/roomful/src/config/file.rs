@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::offered::{FileCodec, FileTurnServer};
 use super::schema::Outline;
 use super::values::{LogLevel, PortRange};
 
@@ -36,6 +37,7 @@ pub(super) struct FileRtc {
     pub(super) node_ip: Option<IpAddr>,
     pub(super) use_external_ip: Option<bool>,
     pub(super) stun_servers: Option<Vec<String>>,
+    pub(super) turn_servers: Option<Vec<FileTurnServer>>,
     pub(super) interfaces: Option<FileFilter>,
     pub(super) enable_loopback_candidate: Option<bool>,
 }
@@ -57,6 +59,7 @@ pub(super) struct FileRoom {
     /// In seconds.
     pub(super) departure_timeout: Option<u32>,
     pub(super) enable_remote_unmute: Option<bool>,
+    pub(super) enabled_codecs: Option<Vec<FileCodec>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

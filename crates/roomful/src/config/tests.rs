@@ -1,3 +1,5 @@
+use roomful_sfu::codecs::{Codec, EnabledCodecs};
+
 use super::*;
 
 #[test]
@@ -177,4 +179,28 @@ fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
     let config = Config::from_flags(flags);
     std::fs::remove_file(&path).unwrap();
     config.map_err(|error| error.to_string())
+}
+
+#[test]
+fn codecs_and_turn_servers_are_told_to_clients() {
+    let file = "room: {enabled_codecs: [{mime: video/vp8}, {mime: audio/opus}, {mime: video/H265}, \
+                {mime: video/rtx}]}\n\
+                rtc: {turn_servers: [{host: turn.example, port: 443, protocol: tls, username: u, \
+                credential: c}]}";
+    let config = load(file, &[]).unwrap();
+    assert_eq!(config.rooms.enabled_codecs, EnabledCodecs::new([Codec::Vp8, Codec::Opus]));
+    assert!(config.warnings.iter().any(|warning| warning.contains("H265")), "named");
+    assert!(config.warnings.iter().all(|warning| !warning.contains("rtx")));
+    let server = &config.media.ice_servers[0];
+    assert_eq!(server.urls, ["turns:turn.example:443?transport=tcp"]);
+    assert_eq!((server.username.as_str(), server.credential.as_str()), ("u", "c"));
+    let load_server = |server: &str| load(&format!("rtc: {{turn_servers: [{server}]}}"), &[]);
+    for bad in [
+        "{host: a}",
+        "{port: 1}",
+        "{host: a, port: 1, protocol: quic}",
+        "{host: a, port: 1, secret: s}",
+    ] {
+        assert!(load_server(bad).is_err(), "{bad}");
+    }
 }
