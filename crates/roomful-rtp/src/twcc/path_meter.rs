@@ -88,17 +88,17 @@ impl PathMeter {
 
     fn handle_arrival(&mut self, packet: &SentPacket, at: FeedbackTime) {
         let arrival = Arrival { sent: packet.sent, at };
-        match self.newest.filter(|newest| is_plausible(*newest, arrival)) {
-            Some(newest) => {
-                self.delay.step(newest, arrival);
-                if at.since(newest.at) >= 0 {
+        let step = self.newest.map(|newest| Step::between(newest, arrival));
+        match step.filter(Step::is_plausible) {
+            Some(step) => {
+                self.delay.handle(step);
+                if step.arrived >= 0 {
                     self.newest = Some(arrival);
                 }
             }
             None => {
                 let end = FeedbackTime(at.0.wrapping_add(Self::BUCKET_TICKS));
-                let delay = QueueingDelay::new(packet.sent);
-                *self = Self { newest: Some(arrival), end, delay, ..Self::default() };
+                *self = Self { newest: Some(arrival), end, ..Self::default() };
             }
         }
         self.roll_to(at);
@@ -128,39 +128,61 @@ impl PathMeter {
     }
 }
 
-/// One-way delay against the smallest seen lately. Both clocks only ever count differences, so it
-/// does not matter how far apart they are; their drift (20 ms in 20 s at worst, usually 1 ms) does not
-/// accumulate, as the base is renewed.
+/// From the newest packet to another one, in microseconds.
+#[derive(Clone, Copy)]
+struct Step {
+    arrived: i64,
+    sent: i64,
+}
+
+impl Step {
+    fn between(from: Arrival, to: Arrival) -> Self {
+        let arrived = i64::from(to.at.since(from.at)) * FeedbackTime::MICROS as i64;
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4);
+        let sent = match to.sent.checked_duration_since(from.sent) {
+            Some(later) => micros(later),
+            None => -micros(from.sent.saturating_duration_since(to.sent)),
+        };
+        Self { arrived, sent }
+    }
+
+    /// Whether both arrivals are by the same clock: a path delays by seconds, a clock set anew is off
+    /// by anything, and would never be caught up with.
+    fn is_plausible(&self) -> bool {
+        const MOST: u64 = 60_000_000;
+        self.arrived.abs_diff(self.sent) < MOST
+    }
+}
+
+/// One-way delay against the smallest seen lately, in microseconds from an arbitrary origin.
+///
+/// Both clocks only ever count differences, so it does not matter how far apart they are; what they
+/// drift apart (a millisecond in ten seconds) does not accumulate, as the base is renewed.
 #[derive(Debug, Default)]
 struct QueueingDelay {
-    /// Microseconds, from an arbitrary origin.
     current: i64,
     /// The smallest of this period and of the one before.
     base: i64,
     base_before: i64,
-    period: Option<Instant>,
+    /// How long this period has lasted, by departures.
+    elapsed: i64,
 }
 
 impl QueueingDelay {
-    /// A base older than two of these is forgotten. Shorter: a queue that stands for so long counts as
-    /// the path itself. Longer: after a change to a longer path, delay is seen for that long where
-    /// there is none.
-    const PERIOD: Duration = Duration::from_secs(10);
+    /// A base older than two of these (ten seconds each) is forgotten. Shorter: a queue that stands for
+    /// so long counts as the path itself. Longer: after a change to a longer path, delay is seen for
+    /// that long where there is none.
+    const PERIOD: i64 = 10_000_000;
 
-    fn new(sent: Instant) -> Self {
-        Self { period: Some(sent), ..Self::default() }
-    }
-
-    fn step(&mut self, from: Arrival, to: Arrival) {
-        let arrived = micros_arrived(from, to);
-        let delay = self.current + arrived - micros_between(from.sent, to.sent);
+    fn handle(&mut self, step: Step) {
+        let delay = self.current + step.arrived - step.sent;
         // Only the newest packet moves the present on: the base takes in every one.
-        if arrived >= 0 {
+        if step.arrived >= 0 {
             self.current = delay;
+            self.elapsed += step.sent;
         }
-        let is_over = |since| to.sent.saturating_duration_since(since) >= Self::PERIOD;
-        if self.period.is_none_or(is_over) {
-            self.period = Some(to.sent);
+        if self.elapsed >= Self::PERIOD {
+            self.elapsed = 0;
             self.base_before = self.base;
             self.base = delay;
         }
@@ -171,22 +193,4 @@ impl QueueingDelay {
         let base = self.base.min(self.base_before);
         Duration::from_micros(u64::try_from(self.current - base).unwrap_or(0))
     }
-}
-
-/// Whether both arrivals are by the same clock: a path delays by seconds, a clock set anew is off by
-/// anything, and would never be caught up with.
-fn is_plausible(from: Arrival, to: Arrival) -> bool {
-    const MOST: u64 = 60_000_000;
-    micros_arrived(from, to).abs_diff(micros_between(from.sent, to.sent)) < MOST
-}
-
-fn micros_arrived(from: Arrival, to: Arrival) -> i64 {
-    i64::from(to.at.since(from.at)) * FeedbackTime::MICROS as i64
-}
-
-fn micros_between(from: Instant, to: Instant) -> i64 {
-    let span = |a: Instant, b: Instant| {
-        i64::try_from(b.saturating_duration_since(a).as_micros()).unwrap_or(i64::MAX / 4)
-    };
-    span(from, to) - span(to, from)
 }
