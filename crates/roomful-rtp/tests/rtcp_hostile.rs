@@ -1,40 +1,12 @@
 //! Whatever bytes arrive, reading them ends, and says at most that they are malformed.
 
+#[path = "fuzz_bodies/rtcp.rs"]
+mod fuzz_bodies;
+
+use fuzz_bodies::{rtcp_parse, twcc_feedback};
 use roomful_rtp::Ssrc;
-use roomful_rtp::rtcp::{
-    FeedbackStart, FirEntry, ReportBlock, Rtcp, RtcpWriter, SenderInfo, XrBlock, packets,
-};
+use roomful_rtp::rtcp::{FeedbackStart, FirEntry, ReportBlock, RtcpWriter, SenderInfo, packets};
 use roomful_rtp::units::{Bitrate, NtpShort, NtpTime};
-
-/// Goes through everything that can be read from `compound`, and counts it so that nothing of it is
-/// optimised away.
-fn read_all(compound: &[u8]) -> usize {
-    packets(compound).map(|packet| packet.map_or(1, |packet| 1 + read(packet))).sum()
-}
-
-fn read(packet: Rtcp<'_>) -> usize {
-    match packet {
-        Rtcp::SenderReport(report) => report.blocks.count(),
-        Rtcp::ReceiverReport(report) => report.blocks.count(),
-        Rtcp::Sdes(chunks) => chunks.map(|chunk| chunk.cname.map_or(0, <[u8]>::len)).sum(),
-        Rtcp::Bye(bye) => bye.ssrcs.count(),
-        Rtcp::Nack(nack) => nack.seqs.count(),
-        Rtcp::Pli(_) | Rtcp::Unknown { .. } => 0,
-        Rtcp::Fir(fir) => fir.entries().count(),
-        Rtcp::TransportFeedback(feedback) => {
-            assert_eq!(feedback.statuses().count(), usize::from(feedback.count), "checked whole");
-            feedback.spans().count()
-        }
-        Rtcp::Remb(remb) => remb.ssrcs.count(),
-        Rtcp::ExtendedReport(report) => report
-            .blocks
-            .map(|block| match block {
-                XrBlock::Dlrr(answers) => answers.count(),
-                XrBlock::ReferenceTime(_) | XrBlock::Other(_) => 1,
-            })
-            .sum(),
-    }
-}
 
 const US: Ssrc = Ssrc(0x0102_0304);
 const THEM: Ssrc = Ssrc(0xa1a2_a3a4);
@@ -109,7 +81,7 @@ fn a_packet_that_says_it_is_shorter_than_it_is_reads_without_panic() {
             bytes[3] = (bytes.len() / 4 - 1) as u8;
             for count in 0..32 {
                 bytes[0] = bytes[0] & 0xe0 | count;
-                read_all(&bytes);
+                rtcp_parse(&bytes);
             }
         }
     }
@@ -122,7 +94,7 @@ fn any_byte_of_any_packet_may_be_anything() {
             for value in 0..=255 {
                 let mut bytes = bytes.clone();
                 bytes[at] = value;
-                read_all(&bytes);
+                rtcp_parse(&bytes);
             }
         }
     }
@@ -132,7 +104,7 @@ fn any_byte_of_any_packet_may_be_anything() {
 fn compounds_shuffled_and_battered_read_without_panic() {
     let kinds = every_kind();
     let mut random = fastrand::Rng::with_seed(4585);
-    for _ in 0..100_000 {
+    for round in 0..100_000 {
         let mut bytes = Vec::new();
         for _ in 0..random.usize(1..4) {
             bytes.extend(random.choice(&kinds).unwrap());
@@ -146,6 +118,18 @@ fn compounds_shuffled_and_battered_read_without_panic() {
                 _ => bytes.extend_from_within(at..),
             }
         }
-        read_all(&bytes);
+        rtcp_parse(&bytes);
+        if round % 4 == 0 {
+            twcc_feedback(&bytes);
+        }
+    }
+}
+
+#[test]
+fn whatever_arrives_when_feedback_tells_only_what_arrived() {
+    let mut random = fastrand::Rng::with_seed(15);
+    for _ in 0..500 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(4000).collect();
+        twcc_feedback(&bytes);
     }
 }

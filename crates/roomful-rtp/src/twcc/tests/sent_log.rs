@@ -112,7 +112,7 @@ fn growing_forgets_nothing() {
 /// long enough that every number comes round twice. The truth is kept beside it.
 #[test]
 fn over_a_bad_path_no_packet_is_told_otherwise_than_it_fared() {
-    for seed in 0..2 {
+    for seed in 0..8 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut sender, mut receiver) = (SentLog::new(), ArrivalLog::default());
         let mut way: BTreeMap<(u64, u64), u16> = BTreeMap::new();
@@ -161,8 +161,9 @@ fn over_a_bad_path_no_packet_is_told_otherwise_than_it_fared() {
                 }
             }
         }
-        // One feedback in ten is lost, and one packet in twenty.
-        assert!((80..90).contains(&(told * 100 / sent)), "{told} of {sent}, seed {seed}");
+        // One packet in twenty is lost. So is one feedback in ten, but what a packet that comes late
+        // repeats makes up for some.
+        assert!((85..95).contains(&(told * 100 / sent)), "{told} of {sent}, seed {seed}");
         assert!((4..9).contains(&(lost * 100 / sent)), "{lost} of {sent}, seed {seed}");
     }
 }
