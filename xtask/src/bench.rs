@@ -76,8 +76,8 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<bool> {
                 "the bench needs Linux: it is made of its namespaces"
             );
             programs(options.task)?;
-            build(root)?;
             Peers::fetch(&peers()?)?;
+            build(root)?;
             match network::enter(arguments)? {}
         }
     }
@@ -190,7 +190,12 @@ fn figures(root: &Path, bench: &mut Bench) -> Result<bool> {
     }
     figures.sort_by_key(|figure| figure.id);
     missing.sort_unstable();
-    let report = Report { figures: &figures, missing: &missing, records: &bench.records };
+    let report = Report {
+        figures: &figures,
+        missing: &missing,
+        records: &bench.records,
+        is_steered: bench.network.is_steered,
+    };
     tell(root, bench, &report)?;
     Ok(proven)
 }

@@ -32,6 +32,10 @@ impl Floor {
 
 /// The first of the sink's ports.
 const PORT: u16 = 20_000;
+/// The share of W1's rate below which the sender was kept from its core, so that its caches tell of somebody else.
+const KEPT_UP: f64 = 0.95;
+/// W1's packets a second to each destination: 30 frames of 8.
+const RATE: f64 = 240.0;
 /// Before measuring: the caches are warm and the clocks up after it.
 const WARMUP: f64 = 1.0;
 
@@ -82,11 +86,17 @@ fn measured(sent: &Value, received: &Value) -> Result<Measured> {
     let number = |report: &Value, name: &str| {
         report[name].as_f64().with_context(|| format!("the floor's report lacks {name}"))
     };
+    let (packets, took) = (number(sent, "packets")?, number(sent, "seconds")?);
+    let planned = RATE * number(sent, "destinations")? * took;
+    ensure!(
+        packets >= planned * KEPT_UP,
+        "the floor sent {packets} packets of {planned:.0}: its core was busy with something else"
+    );
     let in_all = number(sent, "packets_in_all")?;
     let lost = in_all - number(received, "packets")? + number(received, "odd")?;
     Ok(Measured {
         cpu_us_per_packet: Some(number(sent, "cpu_us_per_packet")?),
-        packets: Some(number(sent, "packets")?),
+        packets: Some(packets),
         loss_percent: Some(lost / in_all * 100.0),
         server_share: Some(number(sent, "cpu_share")?),
         ..Measured::default()
@@ -97,16 +107,27 @@ fn measured(sent: &Value, received: &Value) -> Result<Measured> {
 mod tests {
     use super::*;
 
+    fn sent(packets: u32) -> Value {
+        report(&format!(
+            "{{\"packets\":{packets},\"packets_in_all\":1000,\"destinations\":2,\"seconds\":1.0,\
+             \"cpu_us_per_packet\":1.5,\"cpu_share\":0.1}}"
+        ))
+        .unwrap()
+    }
+
     #[test]
     fn what_the_sink_lacks_was_lost() {
-        let sent = report(
-            "{\"packets\":80,\"packets_in_all\":100,\"cpu_us_per_packet\":1.5,\"cpu_share\":0.1}",
-        )
-        .unwrap();
-        let received = report("ready\n{\"packets\":97,\"sockets\":1,\"odd\":0}\n").unwrap();
-        let measured = measured(&sent, &received).unwrap();
+        let received = report("ready\n{\"packets\":970,\"sockets\":1,\"odd\":0}\n").unwrap();
+        let measured = measured(&sent(480), &received).unwrap();
         assert_eq!((measured.loss_percent, measured.cpu_us_per_packet), (Some(3.0), Some(1.5)));
         assert!(measured.fault().is_some());
+    }
+
+    #[test]
+    fn a_sender_that_did_not_keep_up_measured_somebody_else() {
+        let received = serde_json::json!({ "packets": 1000, "odd": 0 });
+        assert!(measured(&sent(470), &received).is_ok());
+        assert!(measured(&sent(440), &received).is_err());
     }
 
     #[test]

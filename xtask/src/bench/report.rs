@@ -22,6 +22,8 @@ pub(crate) struct Report<'a> {
     pub(crate) missing: &'a [&'static str],
     /// Every run.
     pub(crate) records: &'a [Record],
+    /// Whether each side of the wire received on its own core.
+    pub(crate) is_steered: bool,
 }
 
 impl Report<'_> {
@@ -33,6 +35,7 @@ impl Report<'_> {
         json!({
             "machine": machine(),
             "commit": commit(root),
+            "receives_on_its_own_core": self.is_steered,
             "figures": figures,
             "not_measured": self.missing,
         })
@@ -238,7 +241,7 @@ mod tests {
     fn the_summary_names_every_goal_measured_or_not() {
         let measured = Spread { median: 0.05, min: 0.04, max: 0.06, samples: 5 };
         let figures = [Figure::new("P1", "cost", "", Goal::AtMost(0.1), Some(measured))];
-        let report = Report { figures: &figures, missing: &["P5"], records: &[] };
+        let report = Report { figures: &figures, missing: &["P5"], records: &[], is_steered: true };
         let summary = report.summary(Path::new("/"));
         assert_eq!(summary["figures"]["P1"]["value"], 0.05);
         assert_eq!(summary["figures"]["P1"]["met"], true);
