@@ -1,5 +1,6 @@
 //! The sans-IO core of Roomful.
 
+mod audience;
 mod client;
 mod clock;
 pub mod codecs;

@@ -36,6 +36,14 @@ pub(crate) fn check_named_tracks(tracks: usize) -> Result<(), OverLimit> {
     check([("tracks in one message", tracks, NAMED_TRACKS)])
 }
 
+/// Checks how many entries, and tracks in all of them, a decision about an audience names.
+pub(crate) fn check_audience(entries: usize, tracks: usize) -> Result<(), OverLimit> {
+    check([
+        ("entries of a subscription permission", entries, NAMED_TRACKS),
+        ("tracks in a subscription permission", tracks, NAMED_TRACKS),
+    ])
+}
+
 /// Checks what a participant says about itself, as it is once merged. The texts begin as LiveKit's do.
 pub(crate) fn check_description<'a>(
     name: &str,

@@ -34,6 +34,8 @@ pub(crate) struct Liveness {
     connection: Instant,
     media: Option<Instant>,
     closed: Option<Instant>,
+    /// What others take the participant for: what they were last told.
+    pub(crate) told: Presence,
 }
 
 /// What others should take a participant for.
@@ -49,7 +51,7 @@ pub(crate) enum Presence {
 
 impl Liveness {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { connection: now, media: None, closed: None }
+        Self { connection: now, media: None, closed: None, told: Presence::Present }
     }
 
     /// Something arrived on the WebSocket, or it is a new one.

@@ -1,14 +1,15 @@
 //! `Participant`: one presence of one person or device in one room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::participant_info::State;
 
+use crate::audience::Audience;
 use crate::client::Client;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
-use crate::liveness::{Liveness, Presence};
+use crate::liveness::Liveness;
 use crate::publication::Publication;
 use crate::room::RosterBudget;
 use crate::subscription::{ReceivingSections, Subscription};
@@ -34,10 +35,18 @@ pub(crate) struct Participant {
     /// The program behind it.
     pub(crate) client: Client,
     pub(crate) liveness: Liveness,
-    /// What others were last told.
-    pub(crate) presence: Presence,
     pub(crate) held_data: HeldData,
     pub(crate) roster_budget: RosterBudget,
+    pub(crate) access: Access,
+}
+
+/// Who may receive what of whom, as far as it is decided during the call.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    /// Who may receive this participant's tracks.
+    pub(crate) audience: Audience,
+    /// The tracks this participant wants and may not have for now.
+    pub(crate) barred: BTreeSet<TrackSid>,
 }
 
 /// Where a participant stands with its offers: it alone makes them, so the room asks and waits.

@@ -5,6 +5,7 @@
 //! in [`Room::poll_output`].
 
 mod admission;
+mod audience;
 mod data;
 mod departures;
 mod forwarding;
@@ -101,6 +102,8 @@ pub(crate) enum RoomOutput {
 enum Timer {
     Transport(ParticipantId),
     Liveness(ParticipantId),
+    /// Media must have connected by then.
+    Join(ParticipantId),
     /// A subscription may want a keyframe.
     Egress(ParticipantId, Section),
     /// A publication may ask for one.
@@ -183,6 +186,7 @@ impl Room {
                 self.set_subscribed(from, &tracks, wanted, now)?;
             }
             Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now)?,
+            Command::SetAudience(said) => self.set_audience(from, &said, now)?,
             Command::UpdateMetadata(update) => self.update_own_description(from, update, now)?,
             Command::SetAudioFeatures(update) => self.set_audio_features(from, &update, now)?,
             Command::SetDimensions(update) => self.set_dimensions(from, &update, now)?,
@@ -218,7 +222,7 @@ impl Room {
             participant.flush_held_data();
         }
         self.touched.push(to);
-        if participant.presence != Presence::Present {
+        if participant.liveness.told != Presence::Present {
             self.assess_presence(to, now);
         }
         self.settle(now);
@@ -244,6 +248,7 @@ impl Room {
                 }
             }
             Timer::Liveness(id) => self.assess_presence(id, now),
+            Timer::Join(id) => self.require_connected(id, now),
             Timer::Egress(id, section) => self.pass_keyframe_requests(id, section, now),
             Timer::Publication(id, section) => self.send_keyframe_requests(id, section, now),
             Timer::Negotiation(id) => self.refresh_sections(id, now),

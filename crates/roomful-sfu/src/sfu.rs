@@ -1,5 +1,7 @@
 //! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
+mod people;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Subscribe { tracks: Vec<TrackSid>, wanted: bool },
     /// How large and whether at all it wants tracks it receives.
     SetWishes { tracks: Vec<TrackSid>, wishes: Wishes },
+    /// Who may receive its tracks.
+    SetAudience(proto::SubscriptionPermission),
     /// Its own name, metadata, attributes.
     UpdateMetadata(proto::UpdateParticipantMetadata),
     /// What its audio track was made with.
@@ -74,6 +76,8 @@ pub(crate) enum Change {
     SectionsNeeded { audio: u32, video: u32 },
     /// Somebody receives your track now.
     TrackSubscribed(TrackSid),
+    /// You may, or may not, have that track, by the will of its publisher.
+    SubscriptionAllowed { publisher: String, track: TrackSid, allowed: bool },
     /// You cannot have that track.
     SubscriptionRefused { track: TrackSid, error: proto::SubscriptionError },
     /// Who began, changed or stopped talking.
@@ -168,9 +172,7 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::UpdateLayers(_) => Command::Nothing,
         Incoming::Trickle(_) | Incoming::SyncState(_) => Command::Nothing,
         Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
-        // What clients say first of all: everyone may subscribe to everything.
-        Incoming::SubscriptionPermission(wish) if wish.all_participants => Command::Nothing,
-        Incoming::SubscriptionPermission(_) => return Err(unsupported("subscription permissions")),
+        Incoming::SubscriptionPermission(said) => Command::SetAudience(said),
         Incoming::Simulate(_) => return Err(unsupported("simulated scenarios")),
         Incoming::PublishDataTrackRequest(_)
         | Incoming::UnpublishDataTrackRequest(_)

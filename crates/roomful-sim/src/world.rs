@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use prost::Message as _;
 use roomful_sfu::ids::{ConnectionId, Identity, RoomName, UnixTime};
-use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant};
+use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant, Permissions};
 use roomful_sfu::transmit::TransmitBuffer;
 use roomful_sfu::{Datagram, MediaAddress, RoomPolicy, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
 
@@ -207,6 +207,14 @@ impl World {
     /// Every client there ever was.
     pub fn clients(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         self.seats.iter().enumerate().map(|(index, seat)| (ClientId(index), &seat.client))
+    }
+
+    /// Changes what somebody may do, as the server's API does. `false`: nobody is called that.
+    pub fn set_permissions(&mut self, room: &str, who: &str, permissions: Permissions) -> bool {
+        let (room, who) = (RoomName::new(room), Identity::new(who));
+        let found = self.sfu.set_permissions(&room, &who, permissions, self.now);
+        self.drain_sfu();
+        found
     }
 
     /// The time of day, in whole seconds.

@@ -1,7 +1,7 @@
 //! Who comes in, who comes back, who goes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
@@ -13,12 +13,16 @@ use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
-use crate::liveness::{Liveness, Presence};
-use crate::participant::{HeldData, Negotiation, Participant};
+use crate::liveness::Liveness;
+use crate::participant::{Access, HeldData, Negotiation, Participant};
 use crate::signalling::{Change, Command, Welcome};
 use crate::subscription::ReceivingSections;
 use crate::token::Grant;
 use crate::transport::Transport;
+
+/// How long media may take to connect for the first time, as LiveKit has it. Longer keeps tiles without a picture
+/// in the room, shorter sends people away whose network needs many tries.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Someone about to enter: what the worker made for it.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Room {
         let profile = self.profile(&attempt.grant, &client, now);
         let liveness = Liveness::new(now);
         self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
+        self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
         let participant = Participant {
             id,
             grant: attempt.grant,
@@ -51,9 +56,9 @@ impl Room {
             negotiation: Negotiation::default(),
             client,
             liveness,
-            presence: Presence::Present,
             held_data: HeldData::default(),
             roster_budget: RosterBudget::new(now),
+            access: Access::default(),
         };
         self.participants.insert(id, participant);
         self.touched.push(id);
@@ -101,6 +106,14 @@ impl Room {
         self.refresh_sections(id, now);
         self.settle(now);
         Some(id)
+    }
+
+    /// The time a newcomer has for connecting is over.
+    pub(super) fn require_connected(&mut self, id: ParticipantId, now: Instant) {
+        if self.participants.get(&id).is_some_and(|one| !one.connected) {
+            tracing::info!(participant = id.0, "media never connected: removed");
+            self.remove(id, DisconnectReason::JoinFailure, Some(Action::Disconnect), now);
+        }
     }
 
     /// The participant's WebSocket closed. It stays until it is silent on both paths for too long.
@@ -288,6 +301,7 @@ impl Room {
         let id = participant.id;
         self.timers.set(Timer::Transport(id), None);
         self.timers.set(Timer::Liveness(id), None);
+        self.timers.set(Timer::Join(id), None);
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);

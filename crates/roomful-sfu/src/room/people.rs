@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use proto::participant_info::State;
 use proto::request_response::{Reason, Request};
 
 use super::Room;
-use crate::ids::ParticipantId;
+use crate::ids::{Identity, ParticipantId, TrackSid};
 use crate::limits::{self, OverLimit};
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
+use crate::token::Permissions;
 
 impl Room {
     /// Changes what a participant says of itself, if it may, and answers it either way.
@@ -24,7 +26,7 @@ impl Room {
         let allowed = participant.grant.permissions.can_update_own_metadata;
         let hears_of_success = participant.client.hears_of_success();
         let done = if allowed {
-            self.describe(from, &update, now).map_err(Refusal::from)
+            self.update_description(from, &update, now).map_err(Refusal::from)
         } else {
             let text = "does not have permission to update own metadata";
             Err(Refusal::new(Reason::NotAllowed, text))
@@ -39,7 +41,7 @@ impl Room {
 
     /// Changes name, metadata and attributes of a participant, whoever asks for it: what is empty stays as it is, an
     /// attribute with an empty value goes. It and everyone who sees it hears of it.
-    pub(crate) fn describe(
+    pub(crate) fn update_description(
         &mut self,
         id: ParticipantId,
         update: &proto::UpdateParticipantMetadata,
@@ -51,6 +53,60 @@ impl Room {
             self.refresh_token(id, now);
         }
         Ok(())
+    }
+
+    /// The participant of that identity, if it is here.
+    pub(crate) fn id_of(&self, identity: &Identity) -> Option<ParticipantId> {
+        self.participants.values().find(|one| one.grant.identity == *identity).map(|one| one.id)
+    }
+
+    /// Changes what a participant may do, at once: tracks it may no longer publish end, tracks it may no longer
+    /// receive stop, and it gets a token that says so.
+    pub(crate) fn set_permissions(
+        &mut self,
+        id: ParticipantId,
+        permissions: Permissions,
+        now: Instant,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.grant.permissions == permissions {
+            return;
+        }
+        let before = std::mem::replace(&mut participant.grant.permissions, permissions);
+        let permissions = &participant.grant.permissions;
+        participant.profile.permission = Some(permissions.into());
+        let could_see = (before.can_subscribe, before.hidden);
+        let can_see = (permissions.can_subscribe, permissions.hidden);
+        let ended: Vec<TrackSid> = participant
+            .publications
+            .values()
+            .filter(|one| !permissions.allow_source(one.info.source()))
+            .map(|one| one.sid.clone())
+            .collect();
+        participant.negotiation.queued.retain(|one| permissions.allow_source(one.source()));
+        for track in &ended {
+            self.unpublish(id, track, now);
+        }
+        if could_see.0 != can_see.0 {
+            self.review_all(id, now);
+        }
+        if can_see.1 && !could_see.1 {
+            self.tell_of_hiding(id);
+        }
+        self.tell_everyone_about(id, now);
+        self.refresh_token(id, now);
+        self.settle(now);
+    }
+
+    /// To everyone else, somebody who hides is gone.
+    fn tell_of_hiding(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.touch();
+        let gone =
+            proto::ParticipantInfo { state: State::Disconnected.into(), ..participant.info() };
+        for other in self.others(id) {
+            self.tell(other, Change::Participants(vec![gone.clone()]));
+        }
     }
 
     /// Tells `of` itself and everyone who sees it how it is now.

@@ -18,7 +18,7 @@ impl Room {
     pub(crate) fn handle_alive(&mut self, id: ParticipantId, now: Instant) {
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.liveness.handle_connection(now);
-            if participant.presence != Presence::Present {
+            if participant.liveness.told != Presence::Present {
                 self.assess_presence(id, now);
             }
         }
@@ -40,7 +40,7 @@ impl Room {
     pub(super) fn assess_presence(&mut self, id: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let presence = participant.liveness.presence(now);
-        let before = std::mem::replace(&mut participant.presence, presence);
+        let before = std::mem::replace(&mut participant.liveness.told, presence);
         if presence == Presence::Gone {
             tracing::info!(participant = id.0, "not heard of for too long: removed");
             let reason = DisconnectReason::ConnectionTimeout;
@@ -91,7 +91,7 @@ impl Room {
             self.participants.values().filter(|one| one.id != to && !one.grant.permissions.hidden)
         };
         let qualities: Vec<_> = others()
-            .filter(|one| was_away || one.presence != Presence::Present)
+            .filter(|one| was_away || one.liveness.told != Presence::Present)
             .filter_map(quality)
             .collect();
         let speakers: Vec<_> = others()
@@ -119,7 +119,7 @@ fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
     if participant.grant.permissions.hidden {
         return None;
     }
-    let (quality, score) = match participant.presence {
+    let (quality, score) = match participant.liveness.told {
         Presence::Present => (ConnectionQuality::Excellent, 5.0),
         Presence::Lost | Presence::Gone => (ConnectionQuality::Lost, 0.0),
     };

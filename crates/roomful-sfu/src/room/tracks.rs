@@ -99,6 +99,7 @@ impl Room {
 
     /// Whoever received `publication` no longer does.
     pub(super) fn end_subscriptions(&mut self, publication: &Publication, now: Instant) {
+        self.forget_barred(&publication.sid);
         for subscriber in &publication.subscribers {
             let Some(participant) = self.participants.get_mut(subscriber) else { continue };
             let ended = participant.subscriptions.remove(&publication.sid);
@@ -197,25 +198,35 @@ impl Room {
         }
     }
 
-    fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
+    pub(super) fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
         if participant.subscriptions.contains_key(track) {
             return;
         }
-        let refuse = |error| Change::SubscriptionRefused { track: track.clone(), error };
         if !participant.grant.permissions.can_subscribe {
             tracing::debug!(participant = id.0, "a subscription without the right to subscribe");
-            return self.tell(id, refuse(SubscriptionError::SeUnknown));
+            self.bar(id, track);
+            return;
         }
+        let identity = participant.grant.identity.clone();
         let owner = self
             .participants
             .values_mut()
             .filter(|one| one.id != id)
             .find(|one| one.publications.contains_key(track));
         let Some(owner) = owner else {
-            return self.tell(id, refuse(SubscriptionError::SeTrackNotfound));
+            let error = SubscriptionError::SeTrackNotfound;
+            return self.tell(id, Change::SubscriptionRefused { track: track.clone(), error });
         };
         let publisher = owner.id;
+        if !owner.admits(&identity, track) {
+            let publisher = owner.profile.sid.clone();
+            let track = track.clone();
+            if self.bar(id, &track) {
+                self.tell(id, Change::SubscriptionAllowed { publisher, track, allowed: false });
+            }
+            return;
+        }
         let Some(publication) = owner.publications.get_mut(track) else { return };
         let first = publication.subscribers.is_empty();
         publication.subscribers.insert(id);
@@ -227,6 +238,7 @@ impl Room {
         };
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.subscriptions.insert(track.clone(), subscription);
+            participant.access.barred.remove(track);
         }
         if first {
             self.tell(publisher, Change::TrackSubscribed(track.clone()));
@@ -234,8 +246,9 @@ impl Room {
         self.apply_wishes(id, track, now);
     }
 
-    fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid) {
+    pub(super) fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        participant.access.barred.remove(track);
         let Some(subscription) = participant.subscriptions.remove(track) else { return };
         if let Some(section) = subscription.section {
             participant.release(section, self.rng.u16(..));

@@ -64,6 +64,13 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
         Change::TrackSubscribed(track) => {
             Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
         }
+        Change::SubscriptionAllowed { publisher, track, allowed } => {
+            Outgoing::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
+                participant_sid: publisher,
+                track_sid: track.to_string(),
+                allowed,
+            })
+        }
         Change::SubscriptionRefused { track, error } => {
             Outgoing::SubscriptionResponse(proto::SubscriptionResponse {
                 track_sid: track.to_string(),

@@ -291,6 +291,8 @@ impl Client {
         }
         let known = self.signalling.roster.get(&info.identity);
         if known.is_some_and(|known| known.sid == info.sid && known.version > info.version) {
+            let identity = &info.identity;
+            self.violations.push(format!("{identity} was told in an older version than before"));
             return;
         }
         self.signalling.roster.insert(info.identity.clone(), info);
