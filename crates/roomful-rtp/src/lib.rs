@@ -7,8 +7,10 @@ mod ids;
 pub mod nack;
 pub mod reception;
 pub mod rtcp;
+pub mod rtp;
 pub mod rtt;
 pub mod sender_report;
+pub mod srtp;
 #[cfg(test)]
 mod testing;
 pub mod twcc;
