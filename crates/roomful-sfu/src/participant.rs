@@ -35,7 +35,7 @@ pub(crate) struct Participant {
     /// The program behind it.
     pub(crate) client: Client,
     pub(crate) liveness: Liveness,
-    pub(crate) held_data: HeldData,
+    pub(crate) data: DataState,
     pub(crate) roster_budget: RosterBudget,
     pub(crate) access: Access,
 }
@@ -60,10 +60,22 @@ pub(crate) struct Negotiation {
     pub(crate) queued: Vec<proto::AddTrackRequest>,
 }
 
-/// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom
-/// it overflows is sent away to reconnect.
+/// What is known of a participant's data messages.
 #[derive(Debug, Default)]
-pub(crate) struct HeldData {
+pub(crate) struct DataState {
+    held: HeldData,
+    /// The number of its last reliable message that was passed on; 0 if it numbers none. After a resume it repeats
+    /// all since, and none of them is passed on twice.
+    pub(crate) last_sequence: u32,
+    /// Its reliable channel took a message once.
+    opened: bool,
+}
+
+/// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom
+/// it overflows is sent away to reconnect. Lossy before its channel was ever open: a client without data channels
+/// is no slow one.
+#[derive(Debug, Default)]
+struct HeldData {
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
 }
@@ -95,7 +107,7 @@ impl Participant {
 
     /// Whether messages wait for room in its data channel.
     pub(crate) fn holds_data(&self) -> bool {
-        !self.held_data.messages.is_empty()
+        !self.data.held.messages.is_empty()
     }
 
     /// The publication whose media arrives in `section`.
@@ -113,23 +125,33 @@ impl Participant {
     #[must_use]
     pub(crate) fn send_reliable(&mut self, message: &[u8]) -> bool {
         self.flush_held_data();
-        if !self.held_data.messages.is_empty() {
-            return self.held_data.push(message);
+        if self.holds_data() {
+            return self.hold(message);
         }
         match self.transport.send_data(Channel::Reliable, message) {
-            Delivery::Sent | Delivery::Impossible => true,
-            Delivery::Later => self.held_data.push(message),
+            Delivery::Sent => {
+                self.data.opened = true;
+                true
+            }
+            Delivery::Impossible => true,
+            Delivery::Later => self.hold(message),
         }
     }
 
     /// Sends what was held, as far as there is room.
     pub(crate) fn flush_held_data(&mut self) {
-        while let Some(message) = self.held_data.messages.front() {
-            if self.transport.send_data(Channel::Reliable, message) == Delivery::Later {
-                return;
+        while let Some(message) = self.data.held.messages.front() {
+            match self.transport.send_data(Channel::Reliable, message) {
+                Delivery::Later => return,
+                Delivery::Sent => self.data.opened = true,
+                Delivery::Impossible => {}
             }
-            self.held_data.pop();
+            self.data.held.pop();
         }
+    }
+
+    fn hold(&mut self, message: &[u8]) -> bool {
+        self.data.held.push(message) || !self.data.opened
     }
 }
 

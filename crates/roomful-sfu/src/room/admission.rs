@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
 use crate::liveness::Liveness;
-use crate::participant::{Access, HeldData, Negotiation, Participant};
+use crate::participant::{Access, DataState, Negotiation, Participant};
 use crate::signalling::{Change, Command, Welcome};
 use crate::subscription::ReceivingSections;
 use crate::token::Grant;
@@ -56,7 +56,7 @@ impl Room {
             negotiation: Negotiation::default(),
             client,
             liveness,
-            held_data: HeldData::default(),
+            data: DataState::default(),
             roster_budget: RosterBudget::new(now),
             access: Access::default(),
         };
@@ -96,7 +96,8 @@ impl Room {
         participant.negotiation.asked = None;
         participant.liveness.handle_connection(now);
         let configuration = participant.client.configuration();
-        self.tell(id, Change::Resumed { configuration, last_message: 0 });
+        let last_message = participant.data.last_sequence;
+        self.tell(id, Change::Resumed { configuration, last_message });
         let mut everyone = self.missed_departures();
         everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));

@@ -4,17 +4,18 @@ use std::time::Instant;
 
 use livekit_protocol as proto;
 use prost::Message;
-use proto::data_packet::Value;
+use proto::data_packet::{Kind, Value};
+use proto::data_stream::header::ContentHeader;
 use proto::leave_request::Action;
+use proto::participant_info;
 
 use super::Room;
-use crate::ids::{Identity, ParticipantId};
-use crate::participant::Participant;
+use crate::ids::ParticipantId;
+use crate::participant::{DataState, Participant};
 use crate::transport::{Channel, Delivery};
 
 impl Room {
-    /// Forwards a data message to those it names, or to everyone else, on the channel it came by. The sender
-    /// is written into it here: nobody can speak in another's name.
+    /// Forwards a data message to those it names, or to everyone else, on the channel it came by.
     pub(super) fn forward_data(
         &mut self,
         from: ParticipantId,
@@ -22,7 +23,7 @@ impl Room {
         message: &[u8],
         now: Instant,
     ) {
-        let Some(sender) = self.participants.get(&from) else { return };
+        let Some(sender) = self.participants.get_mut(&from) else { return };
         if !sender.grant.permissions.can_publish_data {
             tracing::debug!(participant = from.0, "a data message without the right to send any");
             return;
@@ -35,19 +36,24 @@ impl Room {
             );
             return;
         };
-        // Who talks is this server's to say.
-        #[expect(deprecated, reason = "clients still believe it")]
-        if matches!(packet.value, Some(Value::Speaker(_))) {
+        if channel == Channel::Reliable && !sender.data.is_next(packet.sequence) {
+            tracing::debug!(participant = from.0, "a repeated data message");
             return;
         }
+        let sender = &*sender;
+        let Some(readers) = readers(&packet, sender) else { return };
         sign(&mut packet, sender);
-        let recipients = recipients(&packet);
+        set_channel(&mut packet, channel);
+        let named = Recipients::of(&packet);
         let message = packet.encode_to_vec();
-        for other in self.others(from) {
-            let Some(recipient) = self.participants.get_mut(&other) else { continue };
-            if recipients.is_empty() || recipients.contains(&recipient.grant.identity) {
-                self.send_data(other, channel, &message, now);
-            }
+        let recipients: Vec<ParticipantId> = self
+            .participants
+            .values()
+            .filter(|one| readers.include(one, from) && named.include(one))
+            .map(|one| one.id)
+            .collect();
+        for recipient in recipients {
+            self.send_data(recipient, channel, &message, now);
         }
     }
 
@@ -73,21 +79,121 @@ impl Room {
     }
 }
 
-#[expect(deprecated, reason = "older clients read sender and kind inside")]
-fn sign(packet: &mut proto::DataPacket, sender: &Participant) {
-    packet.participant_identity = sender.profile.identity.clone();
-    packet.participant_sid = sender.profile.sid.clone();
-    if let Some(Value::User(user)) = &mut packet.value {
-        user.participant_identity = sender.profile.identity.clone();
-        user.participant_sid = sender.profile.sid.clone();
+/// Who reads messages of a kind at all.
+enum Readers {
+    /// Everyone but the sender.
+    Others,
+    /// Whoever may read metrics, the sender too.
+    Observers,
+}
+
+impl Readers {
+    fn include(&self, participant: &Participant, sender: ParticipantId) -> bool {
+        match self {
+            Self::Others => participant.id != sender,
+            Self::Observers => participant.grant.permissions.can_subscribe_metrics,
+        }
     }
 }
 
-#[expect(deprecated, reason = "older clients name recipients inside")]
-fn recipients(packet: &proto::DataPacket) -> Vec<Identity> {
-    let inside = match &packet.value {
-        Some(Value::User(user)) => user.destination_identities.as_slice(),
-        _ => &[],
+/// Those who read `packet`; `None` if nobody shall. Only agents transcribe, and who talks is this server's to say.
+#[expect(deprecated, reason = "clients still believe who talks")]
+fn readers(packet: &proto::DataPacket, sender: &Participant) -> Option<Readers> {
+    match packet.value {
+        None | Some(Value::Speaker(_)) => None,
+        Some(Value::Transcription(_)) if !sender.is_agent() => None,
+        Some(Value::Metrics(_)) => Some(Readers::Observers),
+        Some(_) => Some(Readers::Others),
+    }
+}
+
+/// Writes the sender into the packet: nobody can speak in another's name, but for agents, who may write what others
+/// said; that is marked. Someone hidden has no name.
+#[expect(deprecated, reason = "older clients read sender and recipients inside")]
+fn sign(packet: &mut proto::DataPacket, sender: &Participant) {
+    let hidden = sender.grant.permissions.hidden;
+    let own = |text: &String| if hidden { String::new() } else { text.clone() };
+    let (identity, sid) = (own(&sender.profile.identity), own(&sender.profile.sid));
+    let claims_another =
+        !packet.participant_identity.is_empty() && packet.participant_identity != identity;
+    let for_another = sender.is_agent() && claims_another && mark_generated(packet);
+    // Receivers count numbered messages by it, so it stays even where the name is hidden.
+    packet.participant_sid = sender.profile.sid.clone();
+    if !for_another {
+        packet.participant_identity.clone_from(&identity);
+    }
+    if let Some(Value::User(user)) = &mut packet.value {
+        user.participant_identity = identity;
+        user.participant_sid = sid;
+        if packet.destination_identities.is_empty() {
+            packet.destination_identities.clone_from(&user.destination_identities);
+        } else {
+            user.destination_identities.clone_from(&packet.destination_identities);
+        }
+    }
+}
+
+/// Marks text as made by a machine. `false`: it is nothing an agent may write for another.
+fn mark_generated(packet: &mut proto::DataPacket) -> bool {
+    match &mut packet.value {
+        Some(Value::ChatMessage(chat)) => {
+            chat.generated = true;
+            true
+        }
+        Some(Value::StreamHeader(header)) => match &mut header.content_header {
+            Some(ContentHeader::TextHeader(text)) => {
+                text.generated = true;
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The channel a message came by decides, not what it says.
+#[expect(deprecated, reason = "older clients read it")]
+fn set_channel(packet: &mut proto::DataPacket, channel: Channel) {
+    packet.kind = match channel {
+        Channel::Reliable => Kind::Reliable.into(),
+        Channel::Lossy => Kind::Lossy.into(),
     };
-    packet.destination_identities.iter().chain(inside).map(Identity::new).collect()
+}
+
+/// Whom a message names; nobody is everybody.
+struct Recipients {
+    identities: Vec<String>,
+    sids: Vec<String>,
+}
+
+impl Recipients {
+    #[expect(deprecated, reason = "older clients name recipients by sid")]
+    fn of(packet: &proto::DataPacket) -> Self {
+        let sids = match &packet.value {
+            Some(Value::User(user)) => user.destination_sids.clone(),
+            _ => Vec::new(),
+        };
+        Self { identities: packet.destination_identities.clone(), sids }
+    }
+
+    fn include(&self, participant: &Participant) -> bool {
+        (self.identities.is_empty() && self.sids.is_empty())
+            || self.identities.contains(&participant.profile.identity)
+            || self.sids.contains(&participant.profile.sid)
+    }
+}
+
+impl Participant {
+    fn is_agent(&self) -> bool {
+        self.grant.permissions.agent || self.grant.kind == participant_info::Kind::Agent
+    }
+}
+
+impl DataState {
+    /// Whether a reliable message of that number was not passed on before; one without a number (0) never was.
+    fn is_next(&mut self, sequence: u32) -> bool {
+        let is_next = sequence == 0 || sequence > self.last_sequence;
+        self.last_sequence = self.last_sequence.max(sequence);
+        is_next
+    }
 }

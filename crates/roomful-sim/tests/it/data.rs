@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 use proto::data_packet::Value;
+use proto::signal_response::Message as Response;
+use roomful_sfu::ids::{Identity, RoomName};
+use roomful_sfu::token::{Grant, Permissions};
 use roomful_sim::client::Channel;
-use roomful_sim::{Bitrate, ClientId, Conditions, World};
+use roomful_sim::{Bitrate, ClientId, Conditions, JoinOptions, World};
 
 use crate::calls::*;
 
@@ -146,6 +149,123 @@ fn data_that_is_none_reaches_nobody() {
         world.act(ids[0], |client, now| client.send_raw_data(Channel::Reliable, bytes, now));
     }
     world.run(SECOND);
-    assert!(world.client(ids[1]).messages().iter().all(|(_, packet)| packet.value.is_none()));
+    assert_eq!(world.client(ids[1]).messages(), []);
     assert_flows(&mut world, &ids);
+}
+
+fn numbered(sequence: u32) -> proto::DataPacket {
+    proto::DataPacket { sequence, ..message(&sequence.to_be_bytes(), &[]) }
+}
+
+#[test]
+fn a_message_repeated_after_a_resume_arrives_once_and_none_is_lost() {
+    let (mut world, ids) = with_channels(66, &["ann", "bob"]);
+    let send = |world: &mut World, numbers: std::ops::RangeInclusive<u32>| {
+        for number in numbers {
+            let packet = numbered(number);
+            let sent =
+                world.act(ids[0], |client, now| client.send_data(Channel::Reliable, &packet, now));
+            assert!(sent);
+        }
+    };
+    send(&mut world, 1..=3);
+    world.run(SECOND);
+    world.cut_websocket(ids[0]);
+    send(&mut world, 4..=5);
+    world.run(SECOND);
+    world.act(ids[0], |client, _| client.resume());
+    world.run(SECOND);
+    let told = world.client(ids[0]).heard().iter().find_map(|heard| match heard {
+        Response::Reconnect(told) => Some(told.last_message_seq),
+        _ => None,
+    });
+    assert_eq!(told, Some(5), "the client repeats what follows");
+    send(&mut world, 4..=7);
+    world.run(SECOND);
+    let got = world.client(ids[1]).messages().iter().map(|(_, packet)| packet.sequence);
+    assert_eq!(got.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+/// A room of somebody and of one who joins with these rights.
+fn with_special(seed: u64, permissions: Permissions) -> (World, ClientId, ClientId) {
+    let (mut world, ids) = with_channels(seed, &["ann"]);
+    let mut grant = Grant::new(Identity::new("eve"), "Eve", RoomName::new("garden"));
+    grant.permissions = permissions;
+    let eve = world.add_client_with(grant, JoinOptions::default(), Conditions::latency(RTT / 2));
+    connected(&mut world, eve);
+    let open = |world: &World| world.client(eve).is_open(Channel::Reliable);
+    world.run_until(2 * SECOND, open).expect("channels open");
+    (world, ids[0], eve)
+}
+
+fn say(world: &mut World, who: ClientId, identity: &str, value: Value) {
+    let packet = proto::DataPacket {
+        participant_identity: identity.into(),
+        value: Some(value),
+        ..Default::default()
+    };
+    world.act(who, |client, now| client.send_data(Channel::Reliable, &packet, now));
+    world.run(SECOND);
+}
+
+fn chat(text: &str) -> Value {
+    Value::ChatMessage(proto::ChatMessage { message: text.into(), ..Default::default() })
+}
+
+#[test]
+fn agents_write_what_others_said_and_nobody_else_does() {
+    let agent = Permissions { agent: true, ..Permissions::default() };
+    let (mut world, ann, eve) = with_special(67, agent);
+    say(&mut world, eve, "bob", chat("bob said so"));
+    say(&mut world, eve, "bob", Value::Transcription(proto::Transcription::default()));
+    let (_, said) = world.client(ann).messages()[0].clone();
+    assert_eq!(said.participant_identity, "bob");
+    assert!(matches!(&said.value, Some(Value::ChatMessage(chat)) if chat.generated));
+    assert_eq!(world.client(ann).messages()[1].1.participant_identity, "eve");
+
+    say(&mut world, ann, "bob", chat("bob said so"));
+    say(&mut world, ann, "bob", Value::Transcription(proto::Transcription::default()));
+    let heard = world.client(eve).messages();
+    assert_eq!(heard.len(), 1, "no transcription of people");
+    assert_eq!(heard[0].1.participant_identity, "ann");
+}
+
+#[test]
+fn whoever_is_hidden_sends_without_a_name() {
+    let hidden = Permissions { hidden: true, ..Permissions::default() };
+    let (mut world, ann, eve) = with_special(68, hidden);
+    say(&mut world, eve, "eve", chat("boo"));
+    assert_eq!(world.client(ann).messages()[0].1.participant_identity, "");
+}
+
+#[test]
+fn metrics_are_for_those_who_may_read_them() {
+    let observer = Permissions { can_subscribe_metrics: true, ..Permissions::default() };
+    let (mut world, ann, eve) = with_special(69, observer);
+    say(&mut world, ann, "", Value::Metrics(proto::MetricsBatch::default()));
+    say(&mut world, eve, "", Value::Metrics(proto::MetricsBatch::default()));
+    assert_eq!(world.client(ann).messages().len(), 0);
+    assert_eq!(world.client(eve).messages().len(), 2, "its own, too");
+}
+
+#[test]
+fn streams_calls_and_tones_pass_unchanged() {
+    let (mut world, ids) = with_channels(70, &["ann", "bob"]);
+    let values = [
+        Value::SipDtmf(proto::SipDtmf { code: 5, digit: "5".into() }),
+        Value::RpcRequest(proto::RpcRequest { id: "1".into(), ..Default::default() }),
+        Value::RpcAck(proto::RpcAck { request_id: "1".into() }),
+        Value::RpcResponse(proto::RpcResponse { request_id: "1".into(), ..Default::default() }),
+        Value::StreamChunk(proto::data_stream::Chunk {
+            stream_id: "s".into(),
+            content: vec![1, 2, 3],
+            ..Default::default()
+        }),
+        Value::EncryptedPacket(proto::EncryptedPacket { iv: vec![9], ..Default::default() }),
+    ];
+    for value in values.clone() {
+        say(&mut world, ids[0], "", value);
+    }
+    let got = world.client(ids[1]).messages().iter().filter_map(|(_, packet)| packet.value.clone());
+    assert_eq!(got.collect::<Vec<_>>(), values);
 }
