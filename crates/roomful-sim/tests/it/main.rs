@@ -15,7 +15,6 @@ mod layers;
 mod meeting;
 mod paths;
 mod presence;
-mod resuming;
 mod rights;
 mod rooms;
 mod sections;

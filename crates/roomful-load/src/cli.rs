@@ -1,0 +1,202 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+
+use crate::crowd::Server;
+use crate::media::source::Shape;
+use crate::process::ProcessId;
+use crate::sdp::VideoCodec;
+use crate::signalling::livekit;
+
+/// Fills video rooms with virtual participants and says how the server bears it.
+#[derive(Debug, Parser)]
+#[command(name = "roomful-load", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) workload: Workload,
+}
+
+/// What the participants do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workload {
+    /// One camera, many viewers.
+    Stage {
+        /// Participants who watch.
+        #[arg(long, default_value_t = 100)]
+        viewers: u32,
+        /// The camera sends three layers instead of one.
+        #[arg(long)]
+        simulcast: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Several microphones, of which a few are loud, and many listeners.
+    Hall {
+        /// Participants who only listen.
+        #[arg(long, default_value_t = 200)]
+        listeners: u32,
+        /// Participants with a microphone, who listen as well.
+        #[arg(long, default_value_t = 10)]
+        speakers: u32,
+        /// How many of them talk; the others send silence.
+        #[arg(long, default_value_t = 1)]
+        loud: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Participants who are connected, and no media.
+    Idle {
+        #[arg(long, default_value_t = 1000)]
+        participants: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+impl Workload {
+    /// The most participants there are at once.
+    pub(crate) fn participants(&self) -> u64 {
+        match self {
+            Self::Hall { listeners, speakers, .. } => u64::from(*listeners) + u64::from(*speakers),
+            Self::Idle { participants, .. } => u64::from(*participants),
+            Self::Stage { viewers, .. } => u64::from(*viewers) + 1,
+        }
+    }
+
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Hall { common, .. } | Self::Idle { common, .. } | Self::Stage { common, .. } => {
+                common
+            }
+        }
+    }
+}
+
+/// What every workload needs to know.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    #[command(flatten)]
+    pub(crate) media: MediaFlags,
+    #[command(flatten)]
+    pub(crate) measuring: MeasuringFlags,
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerFlags {
+    /// A server of LiveKit's protocol.
+    #[arg(long, default_value = "ws://127.0.0.1:7880")]
+    url: String,
+    /// API key configured at the server.
+    #[arg(long, default_value = "devkey")]
+    key: String,
+    /// The key's secret.
+    #[arg(long, default_value = "secret")]
+    secret: String,
+    /// Receiving sections of each kind in the first offer. Browsers make 3; with 0, tracks need a second
+    /// offer.
+    #[arg(long, default_value_t = livekit::BROWSER_SECTIONS)]
+    sections: u32,
+    /// Send media to this address instead of those the server announces.
+    #[arg(long)]
+    via: Option<SocketAddr>,
+    /// Process to take processor time and memory from: the server's, if it runs on this machine.
+    #[arg(long)]
+    server_pid: Option<u32>,
+}
+
+/// What cameras send.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MediaFlags {
+    /// Frames a second of a camera.
+    #[arg(long, default_value_t = 30.0)]
+    fps: f64,
+    /// Packets of a frame of the highest layer.
+    #[arg(long, default_value_t = 8)]
+    packets_per_frame: usize,
+    /// RTP payload of a video packet in bytes.
+    #[arg(long, default_value_t = 1160)]
+    packet_size: usize,
+    /// How the pictures pretend to be coded.
+    #[arg(long, value_enum, default_value = "vp8")]
+    pub(crate) codec: VideoCodec,
+}
+
+/// How long and how closely to look.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MeasuringFlags {
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Seconds between the last participant's first packet and the measuring.
+    #[arg(long, default_value_t = 2.0)]
+    warmup: f64,
+    /// Look at headers only and open one packet in 64: for more participants than this program could
+    /// otherwise listen to.
+    #[arg(long)]
+    pub(crate) light: bool,
+    /// Percentage of lost packets above which a run is void.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) max_loss: f64,
+    /// Write every figure to this file.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl ServerFlags {
+    /// # Errors
+    /// If the address is none this program can reach.
+    pub(crate) fn server(&self) -> anyhow::Result<Server> {
+        let Some(authority) = self.url.strip_prefix("ws://").or(self.url.strip_prefix("http://"))
+        else {
+            bail!(
+                "{}: only ws:// is spoken; connect to the server itself, not to a proxy",
+                self.url
+            );
+        };
+        let authority = authority.trim_end_matches('/');
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let port = if has_port { "" } else { ":80" };
+        let key = livekit::ApiKey { key: self.key.clone(), secret: self.secret.clone() };
+        Ok(Server::LiveKit(livekit::Server {
+            authority: format!("{authority}{port}"),
+            key,
+            sections: self.sections,
+            via: self.via,
+        }))
+    }
+
+    pub(crate) fn process(&self) -> Option<ProcessId> {
+        self.server_pid.map(ProcessId)
+    }
+}
+
+impl MediaFlags {
+    /// A camera's highest layer.
+    pub(crate) fn camera(&self) -> Shape {
+        let fps = self.fps.clamp(1.0, 1000.0);
+        Shape {
+            packets_per_frame: self.packets_per_frame,
+            payload_bytes: self.packet_size,
+            interval: Duration::from_secs_f64(1.0 / fps),
+        }
+        .bounded()
+    }
+}
+
+impl MeasuringFlags {
+    pub(crate) fn seconds(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.1, 86_400.0))
+    }
+
+    pub(crate) fn warmup(&self) -> Duration {
+        Duration::from_secs_f64(self.warmup.clamp(0.0, 3600.0))
+    }
+}

@@ -1,0 +1,158 @@
+//! The participants of a run: they join, stay, and leave when told to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::engine::Handle;
+use crate::participant::ParticipantId;
+use crate::signalling::livekit;
+use crate::signalling::{JoinRecord, Plan};
+
+/// Joins under way at once while a room fills. More would measure how the server queues them; fewer make
+/// large rooms slow to fill.
+const JOINS_AT_ONCE: usize = 32;
+
+/// Longest wait for all to leave.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The server under test.
+#[derive(Debug, Clone)]
+pub(crate) enum Server {
+    /// LiveKit's protocol: LiveKit, Roomful.
+    LiveKit(livekit::Server),
+}
+
+/// See the module text.
+pub(crate) struct Crowd {
+    server: Arc<Server>,
+    engine: Handle,
+    sessions: JoinSet<()>,
+    stops: HashMap<ParticipantId, oneshot::Sender<()>>,
+    records: Arc<Mutex<Vec<JoinRecord>>>,
+    joining: Arc<Semaphore>,
+    next: u32,
+}
+
+impl Crowd {
+    pub(crate) fn new(server: Server, engine: Handle) -> Self {
+        Self {
+            server: Arc::new(server),
+            engine,
+            sessions: JoinSet::new(),
+            stops: HashMap::new(),
+            records: Arc::default(),
+            joining: Arc::new(Semaphore::new(JOINS_AT_ONCE)),
+            next: 0,
+        }
+    }
+
+    /// A number nobody had.
+    pub(crate) fn next_id(&mut self) -> ParticipantId {
+        let id = ParticipantId(self.next);
+        self.next += 1;
+        id
+    }
+
+    /// Lets somebody join in the background, as soon as not too many do.
+    pub(crate) fn join(&mut self, plan: Plan) {
+        let (stop, stopped) = oneshot::channel();
+        self.stops.insert(plan.id, stop);
+        let server = Arc::clone(&self.server);
+        let engine = self.engine.clone();
+        let records = Arc::clone(&self.records);
+        let joining = Arc::clone(&self.joining);
+        self.sessions.spawn(async move {
+            // Never closed.
+            let permit = joining.acquire_owned().await;
+            let mut record = JoinRecord {
+                id: plan.id,
+                started: Instant::now(),
+                opened: None,
+                admitted: None,
+                failure: None,
+            };
+            let admitted = |record: &JoinRecord| {
+                drop(permit);
+                lock(&records).push(record.clone());
+            };
+            let Server::LiveKit(server) = &*server;
+            let outcome =
+                livekit::participate(server, &plan, &engine, stopped, &mut record, admitted).await;
+            if let Err(error) = outcome {
+                record.failure = Some(format!("{error:#}"));
+                let mut records = lock(&records);
+                match records.iter_mut().find(|known| known.id == plan.id) {
+                    Some(known) => *known = record,
+                    None => records.push(record),
+                }
+            }
+        });
+    }
+
+    /// Waits until so many can exchange media and so many receive some.
+    ///
+    /// # Errors
+    /// If that takes longer than `patience`, with the reasons of those who failed.
+    pub(crate) async fn settle(
+        &self,
+        connected: u64,
+        receiving: u64,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let progress = self.engine.progress();
+            if progress.connected() >= connected && progress.receiving() >= receiving {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let snapshot = self.engine.report().await?;
+                let mut reasons = self.failures();
+                reasons.extend(snapshot.reasons);
+                reasons.dedup();
+                reasons.truncate(5);
+                bail!(
+                    "only {} of {connected} participants connected and {} of {receiving} received \
+                     anything within {} s{}{}",
+                    progress.connected(),
+                    progress.receiving(),
+                    patience.as_secs(),
+                    if reasons.is_empty() { "" } else { ": " },
+                    reasons.join("; ")
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Why participants failed.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        lock(&self.records).iter().filter_map(|record| record.failure.clone()).collect()
+    }
+
+    /// How everybody's join went.
+    pub(crate) fn records(&self) -> Vec<JoinRecord> {
+        lock(&self.records).clone()
+    }
+
+    /// Lets everybody go, and waits for it.
+    pub(crate) async fn leave_all(mut self) {
+        for (_, stop) in self.stops.drain() {
+            let _gone = stop.send(());
+        }
+        let all_gone = async { while self.sessions.join_next().await.is_some() {} };
+        // Whoever hangs is cut off.
+        let _cut_off = timeout(FAREWELL, all_gone).await;
+    }
+}
+
+/// A panic in another task is reported where it happens; the list is whole all the same.
+fn lock(records: &Mutex<Vec<JoinRecord>>) -> std::sync::MutexGuard<'_, Vec<JoinRecord>> {
+    records.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,363 @@
+//! One virtual participant as the server sees it: a UDP socket with ICE, DTLS and SRTP, the streams it
+//! sends and those it receives. It behaves as a browser does: answers checks, keeps consent, reports,
+//! asks for repairs and keyframes, repairs what it is asked for.
+
+mod receiving;
+mod reports;
+mod sending;
+mod stream;
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use roomful_rtp::Ssrc;
+use roomful_rtp::nack::NackCounts;
+use roomful_rtp::srtp::{DtlsRole, MasterKeys, Opener, Sealer, SrtpProfile};
+use roomful_rtp::twcc::ArrivalLog;
+
+use crate::clock::Stamp;
+use crate::dtls::{Association, Event, Identity, Keys, Role};
+use crate::ice::{Agent, Credentials, Heard};
+use crate::ledger::{Group, Ledger};
+use crate::media::source::Source;
+use crate::sdp::Remote;
+use crate::udp::{self, Message};
+use reports::Reports;
+use stream::Stream;
+
+/// A virtual participant of this process, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ParticipantId(pub(crate) u32);
+
+/// What is known of a participant before the server answers.
+pub(crate) struct Newcomer {
+    pub(crate) id: ParticipantId,
+    pub(crate) group: Group,
+    pub(crate) credentials: Credentials,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// When a participant got how far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timeline {
+    /// The server's answer was known: the first check left.
+    pub(crate) described: Option<Instant>,
+    /// A check was answered.
+    pub(crate) reached: Option<Instant>,
+    /// DTLS was done.
+    pub(crate) keyed: Option<Instant>,
+    /// The first RTP packet was here.
+    pub(crate) first_packet: Option<Instant>,
+}
+
+/// See the module text.
+pub(crate) struct Participant {
+    id: ParticipantId,
+    group: Group,
+    candidates: Vec<SocketAddr>,
+    /// Which of the candidates is tried, and since when.
+    trying: Option<(usize, Instant)>,
+    socket: Option<Arc<UdpSocket>>,
+    agent: Agent,
+    dtls: Option<Association>,
+    /// What DTLS needs once the server is reached.
+    announced: Option<(Role, String)>,
+    srtp: Option<Srtp>,
+    sources: Vec<Source>,
+    transport_sequence: u16,
+    streams: HashMap<Ssrc, Stream>,
+    /// For feedback on the whole transport.
+    arrivals: ArrivalLog,
+    reports: Reports,
+    timeline: Timeline,
+}
+
+struct Srtp {
+    profile: SrtpProfile,
+    opener: Opener,
+    sealer: Sealer,
+}
+
+/// When something arrived, on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    stamp: Stamp,
+    instant: Instant,
+}
+
+impl At {
+    fn of(message: &Message<'_>, now: Instant) -> Self {
+        let read = Stamp::now();
+        let stamp = message.arrived.unwrap_or(read);
+        let waited =
+            u64::try_from(read.nanos_since(stamp)).map_or(Duration::ZERO, Duration::from_nanos);
+        Self { stamp, instant: now.checked_sub(waited).unwrap_or(now) }
+    }
+}
+
+/// A candidate that does not answer for this long gives way to the next. Shorter, and a server that is
+/// merely slow loses its best address; longer, and a server with an unreachable one first takes that long.
+const CANDIDATE_PATIENCE: Duration = Duration::from_millis(500);
+
+impl Participant {
+    pub(crate) fn new(newcomer: Newcomer, now: Instant) -> Self {
+        Self {
+            id: newcomer.id,
+            group: newcomer.group,
+            candidates: Vec::new(),
+            trying: None,
+            socket: None,
+            agent: Agent::new(newcomer.credentials),
+            dtls: None,
+            announced: None,
+            srtp: None,
+            sources: newcomer.sources,
+            transport_sequence: fastrand::u16(..),
+            streams: HashMap::new(),
+            arrivals: ArrivalLog::default(),
+            reports: Reports::new(now),
+            timeline: Timeline::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ParticipantId {
+        self.id
+    }
+
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+
+    /// Whether media may flow.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.srtp.is_some()
+    }
+
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.timeline.first_packet.is_some()
+    }
+
+    /// Whether it has to be looked after every few milliseconds.
+    pub(crate) fn needs_attention(&self) -> bool {
+        self.srtp.is_none() || self.streams.values().any(|stream| stream.nack.missing() > 0)
+    }
+
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    pub(crate) fn socket(&self) -> Option<Arc<UdpSocket>> {
+        self.socket.clone()
+    }
+
+    pub(crate) fn group(&self) -> Group {
+        self.group
+    }
+
+    /// The negotiated SRTP profile.
+    pub(crate) fn profile(&self) -> Option<SrtpProfile> {
+        self.srtp.as_ref().map(|srtp| srtp.profile)
+    }
+
+    /// Counts repairs from here on.
+    pub(crate) fn open_window(&mut self) {
+        self.streams.values_mut().for_each(Stream::open_window);
+    }
+
+    /// What its media streams missed since the window opened.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = NackCounts> {
+        self.streams.values().map(Stream::window)
+    }
+
+    /// The server's description is known. Returns whether a socket was opened.
+    ///
+    /// # Errors
+    /// If none could be.
+    pub(crate) fn handle_remote(&mut self, remote: Remote, now: Instant) -> anyhow::Result<bool> {
+        self.timeline.described.get_or_insert(now);
+        self.agent.set_remote(&remote.credentials, now);
+        if self.announced.is_none() {
+            self.announced = Some((remote.role, remote.fingerprint));
+        }
+        for source in &mut self.sources {
+            source.set_transport_sequence(remote.wants_transport_sequence);
+        }
+        for candidate in remote.candidates {
+            self.add_candidate(candidate);
+        }
+        self.open_socket(now)
+    }
+
+    /// One more address of the server. Returns whether a socket was opened.
+    ///
+    /// # Errors
+    /// If none could be.
+    pub(crate) fn handle_candidate(
+        &mut self,
+        candidate: SocketAddr,
+        now: Instant,
+    ) -> anyhow::Result<bool> {
+        self.add_candidate(candidate);
+        if self.announced.is_none() { Ok(false) } else { self.open_socket(now) }
+    }
+
+    fn add_candidate(&mut self, candidate: SocketAddr) {
+        if !self.candidates.contains(&candidate) {
+            self.candidates.push(candidate);
+        }
+    }
+
+    fn open_socket(&mut self, now: Instant) -> anyhow::Result<bool> {
+        let Some(first) = self.candidates.first().filter(|_| self.socket.is_none()) else {
+            return Ok(false);
+        };
+        let socket = udp::connect(*first).with_context(|| format!("cannot reach {first}"))?;
+        self.socket = Some(Arc::new(socket));
+        self.trying = Some((0, now));
+        self.handle_timeout(now).map(|()| true)
+    }
+
+    /// Time has passed.
+    ///
+    /// # Errors
+    /// If the participant is lost.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> anyhow::Result<()> {
+        self.try_next_candidate(now)?;
+        if let Some(check) = self.agent.poll_check(now) {
+            self.send(&check);
+        }
+        if self.agent.has_expired(now) {
+            bail!("the server stopped answering checks");
+        }
+        if let Some(dtls) = &mut self.dtls {
+            let events = dtls.handle_timeout(now)?;
+            self.handle_dtls_events(events, now)?;
+        }
+        Ok(())
+    }
+
+    fn try_next_candidate(&mut self, now: Instant) -> anyhow::Result<()> {
+        let Some((tried, since)) = self.trying.filter(|_| !self.agent.is_connected()) else {
+            return Ok(());
+        };
+        if now.saturating_duration_since(since) < CANDIDATE_PATIENCE || self.candidates.len() < 2 {
+            return Ok(());
+        }
+        let next = (tried + 1) % self.candidates.len();
+        self.trying = Some((next, now));
+        if let (Some(socket), Some(address)) = (&self.socket, self.candidates.get(next)) {
+            socket.connect(*address).with_context(|| format!("cannot reach {address}"))?;
+        }
+        Ok(())
+    }
+
+    /// Datagrams arrived.
+    ///
+    /// # Errors
+    /// If the participant is lost.
+    pub(crate) fn handle_message(
+        &mut self,
+        mut message: Message<'_>,
+        now: Instant,
+        ledger: &mut Ledger,
+    ) -> anyhow::Result<()> {
+        let arrived = At::of(&message, now);
+        for datagram in message.datagrams() {
+            // RFC 7983 §7.
+            match datagram.first() {
+                Some(0..=3) => self.handle_stun(datagram, now)?,
+                Some(20..=63) => self.handle_dtls(datagram, now)?,
+                Some(128..=191) if roomful_rtp::rtp::is_rtcp(datagram) => {
+                    self.handle_rtcp(datagram, now, ledger);
+                }
+                Some(128..=191) => self.handle_rtp(datagram, arrived, ledger),
+                Some(_) | None => ledger.totals.unknown_datagrams += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_stun(&mut self, datagram: &[u8], now: Instant) -> anyhow::Result<()> {
+        let source = self.trying.and_then(|(index, _)| self.candidates.get(index));
+        let Some(source) = source.copied() else { return Ok(()) };
+        match self.agent.handle_datagram(datagram, source, now) {
+            Heard::Reply(reply) => self.send(&reply),
+            Heard::Connected => {
+                self.timeline.reached.get_or_insert(now);
+            }
+            Heard::Nothing => {}
+        }
+        if self.agent.is_connected() && self.dtls.is_none() {
+            self.begin_dtls(now)?;
+        }
+        Ok(())
+    }
+
+    fn begin_dtls(&mut self, now: Instant) -> anyhow::Result<()> {
+        let Some((role, fingerprint)) = self.announced.clone() else { return Ok(()) };
+        let identity = Identity::of_this_process()?;
+        let mut association = Association::new(identity, role, fingerprint, now);
+        let events = association.handle_timeout(now)?;
+        self.dtls = Some(association);
+        self.handle_dtls_events(events, now)
+    }
+
+    fn handle_dtls(&mut self, datagram: &[u8], now: Instant) -> anyhow::Result<()> {
+        // A server that is the DTLS client may be quicker than the answer to our check.
+        if self.dtls.is_none() {
+            self.begin_dtls(now)?;
+        }
+        let Some(dtls) = &mut self.dtls else { return Ok(()) };
+        let events = dtls.handle_datagram(datagram, now)?;
+        self.handle_dtls_events(events, now)
+    }
+
+    fn handle_dtls_events(&mut self, events: Vec<Event>, now: Instant) -> anyhow::Result<()> {
+        for event in events {
+            match event {
+                Event::Transmit(bytes) => self.send(&bytes),
+                Event::Keys(keys) => {
+                    self.srtp = Some(Srtp::new(&keys)?);
+                    self.timeline.keyed.get_or_insert(now);
+                }
+                Event::Closed => bail!("the server ended the DTLS association"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(&mut self) {
+        let events = self.dtls.as_mut().map(Association::close).unwrap_or_default();
+        for event in events {
+            if let Event::Transmit(bytes) = event {
+                self.send(&bytes);
+            }
+        }
+    }
+
+    /// Lossy, as the network is: what the system does not take is gone.
+    fn send(&self, bytes: &[u8]) {
+        if let Some(socket) = &self.socket {
+            let _lossy = socket.send(bytes);
+        }
+    }
+}
+
+impl Srtp {
+    fn new(keys: &Keys) -> anyhow::Result<Self> {
+        let profile = match keys.profile {
+            dimpl::SrtpProfile::AEAD_AES_128_GCM => SrtpProfile::AeadAes128Gcm,
+            dimpl::SrtpProfile::AEAD_AES_256_GCM => SrtpProfile::AeadAes256Gcm,
+            dimpl::SrtpProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmHmacSha1_80,
+            other => bail!("SRTP profile {other} is not known here"),
+        };
+        let role = if keys.is_client { DtlsRole::Client } else { DtlsRole::Server };
+        let keys = MasterKeys::from_exported(profile, &keys.material, role)?;
+        let (opener, sealer) = (Opener::new(&keys.open)?, Sealer::new(&keys.seal)?);
+        Ok(Self { profile, opener, sealer })
+    }
+}

@@ -1,0 +1,247 @@
+//! What a run found, for people and for programs.
+
+mod joins;
+mod table;
+
+use std::io::Write as _;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::cli::Common;
+use crate::workload::Measured;
+pub(crate) use joins::{JoinPhases, combine};
+
+/// Share of its core above which the generator's own waiting would be taken for the server's (`goals.md`
+/// of this project: 70 %).
+const MOST_GENERATOR_SHARE: f64 = 0.70;
+
+/// See the module text. Field names are the ones of the JSON file.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    pub(crate) workload: &'static str,
+    pub(crate) participants: u32,
+    pub(crate) seconds: f64,
+    /// Why the run does not count; absent if it does.
+    pub(crate) void: Option<String>,
+    /// The SRTP profile, or several.
+    pub(crate) srtp: String,
+    #[serde(flatten)]
+    pub(crate) media: Media,
+    #[serde(flatten)]
+    pub(crate) server: Server,
+    /// Processor time of this program as a share of one core.
+    pub(crate) generator_share: f64,
+    /// From starting to join to the first media packet.
+    pub(crate) join_ms: Option<Percentiles>,
+    pub(crate) join_phases_ms: JoinPhases,
+    pub(crate) failures: u64,
+    /// Why participants failed, the first few.
+    pub(crate) failure_reasons: Vec<String>,
+}
+
+/// Packets and how long they took.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Media {
+    /// Sent by all publishers in the window.
+    pub(crate) packets_published: u64,
+    /// What should have arrived, where the workload determines it.
+    pub(crate) packets_expected: Option<u64>,
+    /// What arrived in the window, each packet of each receiver once.
+    pub(crate) packets_received: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) packets_lost: u64,
+    pub(crate) loss_percent: f64,
+    /// Streams received, one for each receiver and track.
+    pub(crate) streams: u64,
+    /// The most one stream lost.
+    pub(crate) worst_stream_lost: u64,
+    pub(crate) packets_repaired: u64,
+    pub(crate) packets_reordered: u64,
+    pub(crate) packets_duplicated: u64,
+    pub(crate) content_errors: u64,
+    /// From the publisher's send call to the kernel's receive stamp.
+    pub(crate) latency_us: Option<Percentiles>,
+    /// The same for those who come and go.
+    pub(crate) passing_latency_us: Option<Percentiles>,
+    /// Longest pause between two packets of one stream.
+    pub(crate) longest_gap_ms: f64,
+    pub(crate) nacks_sent: u64,
+    pub(crate) keyframe_requests_sent: u64,
+}
+
+/// What the server used, if its process was given.
+#[derive(Debug, Clone, Serialize, Default)]
+pub(crate) struct Server {
+    pub(crate) cpu_us_per_forwarded_packet: Option<f64>,
+    /// Processor time as a share of one core.
+    pub(crate) server_share: Option<f64>,
+    pub(crate) server_rss_kb_before: Option<u64>,
+    pub(crate) server_rss_kb_after: Option<u64>,
+}
+
+/// The middle and the upper end of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+    pub(crate) samples: u64,
+}
+
+impl Report {
+    /// `expected` is what the workload says must arrive.
+    pub(crate) fn new(
+        workload: &'static str,
+        participants: u32,
+        measured: Measured,
+        expected: Option<u64>,
+        common: &Common,
+    ) -> Self {
+        let snapshot = &measured.snapshot;
+        let profiles: Vec<&str> = snapshot.profiles.keys().copied().collect();
+        let (earlier, later) = &measured.generator;
+        let mut reasons: Vec<String> =
+            measured.records.iter().filter_map(|record| record.failure.clone()).collect();
+        let failures = snapshot.failures + reasons.len() as u64;
+        reasons.extend(snapshot.reasons.iter().cloned());
+        reasons.dedup();
+        reasons.truncate(5);
+        let joins = combine(&measured.records, &snapshot.timelines);
+        let mut report = Self {
+            workload,
+            participants,
+            seconds: measured.seconds,
+            void: None,
+            srtp: profiles.join("+"),
+            media: Media::new(&measured, expected),
+            server: Server::new(&measured),
+            generator_share: later.share_since(earlier),
+            join_ms: joins::whole(&joins),
+            join_phases_ms: JoinPhases::new(&joins),
+            failures,
+            failure_reasons: reasons,
+        };
+        report.void = report.fault(common.measuring.max_loss);
+        report
+    }
+
+    /// Why the run does not count.
+    fn fault(&self, max_loss: f64) -> Option<String> {
+        if self.generator_share > MOST_GENERATOR_SHARE {
+            let percent = 100.0 * self.generator_share;
+            return Some(format!(
+                "the generator used {percent:.0} % of a core: its own waiting shows"
+            ));
+        }
+        if self.media.content_errors > 0 {
+            let errors = self.media.content_errors;
+            return Some(format!("{errors} packets carried what nobody sent to their receiver"));
+        }
+        if self.failures > 0 {
+            let reason = self.failure_reasons.first().map_or("", String::as_str);
+            return Some(format!("{} participants failed: {reason}", self.failures));
+        }
+        if self.media.loss_percent > max_loss {
+            return Some(format!("{:.3} % of the packets were lost", self.media.loss_percent));
+        }
+        if self.media.packets_received == 0 && self.media.packets_published > 0 {
+            return Some("nothing was received".into());
+        }
+        None
+    }
+
+    /// Writes it where it is to go.
+    ///
+    /// # Errors
+    /// If a file or the terminal does not take it.
+    pub(crate) fn publish(&self, common: &Common) -> anyhow::Result<()> {
+        if let Some(path) = &common.measuring.json {
+            std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
+        }
+        std::io::stdout().write_all(self.table().as_bytes())?;
+        Ok(())
+    }
+}
+
+/// A line for whoever waits.
+pub(crate) fn progress(line: &str) {
+    // A terminal that is gone stops nothing.
+    let _gone = writeln!(std::io::stderr(), "{line}");
+}
+
+impl Media {
+    fn new(measured: &Measured, expected: Option<u64>) -> Self {
+        let snapshot = &measured.snapshot;
+        let totals = &snapshot.totals;
+        let received = totals.forwarded_packets;
+        // What is lost at the end of a stream shows only against what was published.
+        let by_numbers = snapshot.lost_packets();
+        let lost = expected
+            .filter(|_| totals.delivered_packets > 0 && !measured.is_light)
+            .map_or(by_numbers, |expected| expected.saturating_sub(totals.delivered_packets));
+        let of = expected.unwrap_or(received + lost).max(1);
+        Self {
+            packets_published: measured.published_audio + measured.published_video,
+            packets_expected: expected,
+            packets_received: received,
+            bytes_received: totals.forwarded_bytes,
+            packets_lost: lost,
+            loss_percent: 100.0 * lost as f64 / of as f64,
+            streams: snapshot.streams,
+            worst_stream_lost: snapshot.worst_stream_lost,
+            packets_repaired: snapshot.missed.repaired,
+            packets_reordered: snapshot.missed.reordered,
+            packets_duplicated: totals.duplicates,
+            content_errors: totals.content_errors(),
+            latency_us: Percentiles::of(&snapshot.watched, 1.0),
+            passing_latency_us: Percentiles::of(&snapshot.passing, 1.0),
+            longest_gap_ms: snapshot.gaps.max() as f64 / 1000.0,
+            nacks_sent: totals.nacks_sent,
+            keyframe_requests_sent: totals.keyframe_requests_sent,
+        }
+    }
+}
+
+impl Server {
+    fn new(measured: &Measured) -> Self {
+        let Some((before, after)) = &measured.server else { return Self::default() };
+        let cpu = after.cpu_since(before).as_secs_f64() * 1e6;
+        let packets = measured.snapshot.totals.forwarded_packets;
+        Self {
+            cpu_us_per_forwarded_packet: (packets > 0).then(|| cpu / packets as f64),
+            server_share: Some(after.share_since(before)),
+            server_rss_kb_before: Some(before.resident_kb),
+            server_rss_kb_after: Some(after.resident_kb),
+        }
+    }
+}
+
+impl Percentiles {
+    /// `None` without samples. `scale` turns the histogram's unit into the wanted one.
+    pub(crate) fn of(histogram: &Histogram<u64>, scale: f64) -> Option<Self> {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 * scale;
+        (!histogram.is_empty()).then(|| Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            max: histogram.max() as f64 * scale,
+            samples: histogram.len(),
+        })
+    }
+
+    /// Exact ones of a few values.
+    pub(crate) fn of_values(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        let at = |quantile: f64| values.get((last as f64 * quantile).ceil() as usize).copied();
+        Some(Self {
+            p50: at(0.5)?,
+            p90: at(0.9)?,
+            p99: at(0.99)?,
+            max: at(1.0)?,
+            samples: values.len() as u64,
+        })
+    }
+}

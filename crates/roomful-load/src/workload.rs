@@ -1,0 +1,101 @@
+//! What participants do in a run, and the steps every run has: gather, warm up, measure, leave.
+
+mod hall;
+mod idle;
+mod measuring;
+mod stage;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::{Cli, Common, Workload};
+use crate::crowd::Crowd;
+use crate::engine::{self, Command, Handle};
+use crate::ledger::{Depth, Group};
+use crate::media::mark::RunId;
+use crate::report::Report;
+use crate::signalling::{Plan, Track};
+use crate::udp;
+pub(crate) use measuring::Measured;
+use measuring::measure;
+
+/// Longest wait for everybody to be there, beside what the number of participants takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same for each participant: ten times what the slowest server known takes.
+const PATIENCE_EACH: Duration = Duration::from_millis(100);
+
+/// Descriptors beside the two of each participant.
+const SPARE_FILES: u64 = 64;
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// If the run could not be carried out; a run that was, and does not count, says so in its report.
+pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Report> {
+    check_file_limit(cli.workload.participants())?;
+    let common = cli.workload.common();
+    with_crowd(common, async |crowd, engine| {
+        let scene = Scene { crowd, engine, common };
+        match cli.workload {
+            Workload::Hall { listeners, speakers, loud, .. } => {
+                hall::run(scene, listeners, speakers, loud).await
+            }
+            Workload::Idle { participants, .. } => idle::run(scene, participants).await,
+            Workload::Stage { viewers, simulcast, .. } => {
+                stage::run(scene, viewers, simulcast).await
+            }
+        }
+    })
+    .await
+}
+
+/// What a workload works with.
+struct Scene<'a> {
+    crowd: &'a mut Crowd,
+    engine: &'a Handle,
+    common: &'a Common,
+}
+
+impl Scene<'_> {
+    /// Lets somebody join who matters to the figures.
+    fn join(&mut self, room: &str, tracks: Vec<Track>, subscribes: bool) {
+        let id = self.crowd.next_id();
+        let room = room.to_owned();
+        self.crowd.join(Plan { id, group: Group::Watched, room, tracks, subscribes });
+    }
+
+    /// Waits until so many are connected, and so many receive media.
+    async fn settle(&self, connected: u32, receiving: u32) -> anyhow::Result<()> {
+        let patience = PATIENCE + PATIENCE_EACH * connected;
+        self.crowd.settle(connected.into(), receiving.into(), patience).await
+    }
+}
+
+/// Starts the media thread, lets `run` have its way with the crowd, and sends everybody home.
+async fn with_crowd(
+    common: &Common,
+    run: impl AsyncFnOnce(&mut Crowd, &Handle) -> anyhow::Result<Report>,
+) -> anyhow::Result<Report> {
+    let depth = if common.measuring.light { Depth::Light } else { Depth::Full };
+    let (engine, thread) = engine::start(RunId(fastrand::u32(..)), depth)?;
+    let mut crowd = Crowd::new(common.server.server()?, engine.clone());
+    let report = run(&mut crowd, &engine).await;
+    crowd.leave_all().await;
+    engine.send(Command::Stop)?;
+    let ended = tokio::task::spawn_blocking(move || thread.join()).await?;
+    ended.map_err(|_| anyhow::anyhow!("the media thread panicked"))?.context("the media thread")?;
+    report
+}
+
+fn check_file_limit(participants: u64) -> anyhow::Result<()> {
+    let limit = udp::raise_file_limit().context("the limit of open files")?;
+    let needed = 2 * participants + SPARE_FILES;
+    anyhow::ensure!(
+        limit >= needed,
+        "{participants} participants need {needed} open files, and the limit is {limit}: raise it \
+         (ulimit -n {needed})"
+    );
+    Ok(())
+}

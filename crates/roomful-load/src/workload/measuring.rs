@@ -1,0 +1,104 @@
+//! The measuring window: what the media thread counted in it, and what server and generator used.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::time::{sleep, sleep_until};
+
+use super::{Handle, Scene};
+use crate::clock::Stamp;
+use crate::engine::{Command, Snapshot};
+use crate::ledger::Window;
+use crate::process::{ProcessId, Usage};
+use crate::signalling::JoinRecord;
+
+/// What was sent within the window is waited for this long after it: longer than any latency worth
+/// counting and than the usual repairs take.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Time for the window's announcement to reach the media thread before it opens.
+const NOTICE: Duration = Duration::from_millis(50);
+
+/// What a window showed.
+pub(crate) struct Measured {
+    pub(crate) seconds: f64,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) published_video: u64,
+    pub(crate) published_audio: u64,
+    /// Content of one packet in 64 only.
+    pub(crate) is_light: bool,
+    /// Before and after, if the server's process was given.
+    pub(crate) server: Option<(Usage, Usage)>,
+    pub(crate) generator: (Usage, Usage),
+    pub(crate) records: Vec<JoinRecord>,
+}
+
+/// Warms up, measures, and waits for what is still on its way.
+///
+/// # Errors
+/// If the server's process is gone, or the media thread.
+pub(super) async fn measure(scene: &Scene<'_>) -> anyhow::Result<Measured> {
+    let Scene { crowd, engine, common } = scene;
+    let server = common.server.process();
+    pass(engine, server, common.measuring.warmup(), "warming up").await?;
+    let length = common.measuring.seconds();
+    let from = Stamp::now().plus(NOTICE);
+    engine.send(Command::OpenWindow(Window { from, to: from.plus(length) }))?;
+    sleep(NOTICE).await;
+    let before = usage(server)?;
+    pass(engine, server, length, "measuring").await?;
+    let after = usage(server)?;
+    sleep(GRACE).await;
+    let snapshot = engine.report().await?;
+    Ok(Measured {
+        seconds: length.as_secs_f64(),
+        published_video: snapshot.totals.published_video,
+        published_audio: snapshot.totals.published_audio,
+        snapshot,
+        is_light: common.measuring.light,
+        server: before.0.zip(after.0),
+        generator: (before.1, after.1),
+        records: crowd.records(),
+    })
+}
+
+/// Lets time pass, with a line a second about it.
+async fn pass(
+    engine: &Handle,
+    server: Option<ProcessId>,
+    length: Duration,
+    what: &str,
+) -> anyhow::Result<()> {
+    let end = Instant::now() + length;
+    let mut packets = engine.progress().packets();
+    let mut before = usage(server)?;
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return Ok(());
+        }
+        let second = (now + Duration::from_secs(1)).min(end);
+        sleep_until(second.into()).await;
+        let after = usage(server)?;
+        let progress = engine.progress();
+        let rate = progress.packets().saturating_sub(packets) as f64 / now.elapsed().as_secs_f64();
+        packets = progress.packets();
+        let share = |after: &Usage, before: &Usage| 100.0 * after.share_since(before);
+        let server_share = after.0.zip(before.0).map(|(after, before)| share(&after, &before));
+        let server_share = server_share.map(|share| format!(", server {share:.0} % of a core"));
+        crate::report::progress(&format!(
+            "{what}: {} connected, {} receiving, {rate:.0} packets/s{}, generator {:.0} %, {:.0} s left",
+            progress.connected(),
+            progress.receiving(),
+            server_share.unwrap_or_default(),
+            share(&after.1, &before.1),
+            end.saturating_duration_since(Instant::now()).as_secs_f64(),
+        ));
+        before = after;
+    }
+}
+
+fn usage(server: Option<ProcessId>) -> anyhow::Result<(Option<Usage>, Usage)> {
+    let server = server.map(Usage::of).transpose().context("the server's process")?;
+    Ok((server, Usage::of(ProcessId::own())?))
+}
