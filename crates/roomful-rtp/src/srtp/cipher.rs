@@ -37,7 +37,7 @@ pub(super) struct InTheClear<'a> {
 /// The session keys of one direction and purpose, expanded.
 pub(super) enum Cipher {
     Gcm(Gcm),
-    /// Five times the size of the other, and not the preferred one.
+    /// Boxed: the 650 bytes in place would be paid for by everyone who agreed upon the other.
     CounterMode(Box<CounterMode>),
 }
 

@@ -74,7 +74,8 @@ pub struct Opened {
     pub index: u64,
 }
 
-/// Opens the packets of one transport.
+/// Opens the packets of one transport. Takes about 1.4 kB, nearly all of it expanded keys on the heap, and 152 bytes
+/// more for each stream of RTP it hears, 48 for each that reports.
 pub struct Opener {
     profile: SrtpProfile,
     rtp: Cipher,

