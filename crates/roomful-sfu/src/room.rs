@@ -13,7 +13,9 @@ mod lifetime;
 mod negotiation;
 mod people;
 mod presence;
+mod resumption;
 mod roster;
+mod scenarios;
 mod tokens;
 mod tracks;
 
@@ -39,6 +41,7 @@ pub(crate) use admission::Newcomer;
 use departures::Departures;
 use lifetime::Lifetime;
 pub(crate) use roster::RosterBudget;
+use scenarios::Cut;
 pub(crate) use tokens::TOKEN_LASTS;
 
 /// See the module text.
@@ -49,6 +52,8 @@ pub(crate) struct Room {
     departures: Departures,
     lifetime: Lifetime,
     speakers: Speakers,
+    /// WebSockets that are to be cut, for a test.
+    cuts: BTreeMap<ParticipantId, Cut>,
     timers: Timers<Timer>,
     /// Participants whose transports may have outputs.
     touched: Vec<ParticipantId>,
@@ -115,6 +120,8 @@ enum Timer {
     /// Its token is to be renewed.
     Token(ParticipantId),
     Speakers,
+    /// Somebody seems to talk until then.
+    SimulatedSpeech(ParticipantId),
     /// The room ends if nobody has come by then.
     End,
 }
@@ -141,6 +148,7 @@ impl Room {
             departures: Departures::default(),
             lifetime: Lifetime::default(),
             speakers: Speakers::new(),
+            cuts: BTreeMap::new(),
             timers: Timers::new(),
             touched: Vec::new(),
             outputs: VecDeque::new(),
@@ -198,9 +206,9 @@ impl Room {
                 let pong = Change::LegacyPong { now: self.clock.unix_millis(now) };
                 self.tell(from, pong);
             }
-            Command::Leave => {
-                self.remove(from, proto::DisconnectReason::ClientInitiated, None, now);
-            }
+            Command::Leave { reason } => self.remove(from, reason, None, now),
+            Command::SyncState(state) => self.sync_state(from, &state, now)?,
+            Command::Simulate(scenario) => self.simulate(from, scenario, now),
             Command::Nothing => {}
         }
         Ok(())
@@ -255,6 +263,7 @@ impl Room {
             Timer::Roster(id) => self.tell_roster(id),
             Timer::Token(id) => self.refresh_token(id, now),
             Timer::Speakers => self.report_speakers(now),
+            Timer::SimulatedSpeech(id) => self.tell_simulated_speaker(id, false),
             Timer::End => self.end_deserted(now),
         }
     }

@@ -4,9 +4,12 @@
 
 mod render;
 
+use std::time::Duration;
+
 use livekit_protocol as proto;
 use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Incoming;
+use proto::simulate_scenario::Scenario as Asked;
 
 use crate::ids::TrackSid;
 use crate::limits::OverLimit;
@@ -38,10 +41,32 @@ pub(crate) enum Command {
     /// The same in the form older clients know.
     LegacyPing,
     /// It goes.
-    Leave,
-    /// Nothing to do here: a server that answers at its own addresses needs no candidates, and what was
-    /// negotiated before a resume is still known.
+    Leave { reason: proto::DisconnectReason },
+    /// What it knows after its WebSocket was replaced.
+    SyncState(Box<proto::SyncState>),
+    /// Something is to go wrong, for a test.
+    Simulate(Scenario),
+    /// Nothing to do here: a server that answers at its own addresses needs no candidates.
     Nothing,
+}
+
+/// What can go wrong on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// The participant seems to talk for so long.
+    Speech(Duration),
+    /// The server forgets the participant without a word.
+    NodeFailure,
+    /// The same, as if another server took over.
+    Migration,
+    /// The server sends the participant away.
+    ServerLeave,
+    /// The server tells the participant to join anew.
+    FullReconnect,
+    /// The next resume is cut as soon as it is done.
+    CutResume,
+    /// The next resume is cut before it is answered.
+    CutResumeUnanswered,
 }
 
 /// How a subscription should be served.
@@ -167,18 +192,49 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::UpdateVideoTrack(update) => Command::SetDimensions(update),
         Incoming::PingReq(ping) => Command::Ping { sent: ping.timestamp },
         Incoming::Ping(_) => Command::LegacyPing,
-        Incoming::Leave(_) => Command::Leave,
+        Incoming::Leave(leave) => Command::Leave { reason: leave_reason(&leave) },
         #[expect(deprecated, reason = "older clients still send it")]
         Incoming::UpdateLayers(_) => Command::Nothing,
-        Incoming::Trickle(_) | Incoming::SyncState(_) => Command::Nothing,
+        Incoming::Trickle(_) => Command::Nothing,
+        Incoming::SyncState(state) => Command::SyncState(Box::new(state)),
         Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
         Incoming::SubscriptionPermission(said) => Command::SetAudience(said),
-        Incoming::Simulate(_) => return Err(unsupported("simulated scenarios")),
+        Incoming::Simulate(simulate) => Command::Simulate(scenario(simulate.scenario)?),
         Incoming::PublishDataTrackRequest(_)
         | Incoming::UnpublishDataTrackRequest(_)
         | Incoming::UpdateDataSubscription(_)
         | Incoming::StoreDataBlobRequest(_)
         | Incoming::GetDataBlobRequest(_) => return Err(unsupported("data tracks")),
+    })
+}
+
+/// What others are told of a participant that goes by itself: one of the reasons a client may have.
+fn leave_reason(leave: &proto::LeaveRequest) -> proto::DisconnectReason {
+    use proto::DisconnectReason as Reason;
+    match leave.reason() {
+        reason @ (Reason::UserUnavailable | Reason::UserRejected | Reason::AgentError) => reason,
+        _ => Reason::ClientInitiated,
+    }
+}
+
+fn scenario(asked: Option<Asked>) -> Result<Scenario, Refusal> {
+    Ok(match asked {
+        Some(Asked::SpeakerUpdate(seconds)) => {
+            Scenario::Speech(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+        }
+        Some(Asked::NodeFailure(_)) => Scenario::NodeFailure,
+        Some(Asked::Migration(_)) => Scenario::Migration,
+        Some(Asked::ServerLeave(_)) => Scenario::ServerLeave,
+        Some(Asked::LeaveRequestFullReconnect(_)) => Scenario::FullReconnect,
+        Some(Asked::DisconnectSignalOnResume(_)) => Scenario::CutResume,
+        Some(Asked::DisconnectSignalOnResumeNoMessages(_)) => Scenario::CutResumeUnanswered,
+        Some(Asked::SwitchCandidateProtocol(_)) => {
+            return Err(unsupported("a choice of candidates: media travels over UDP only"));
+        }
+        Some(Asked::SubscriberBandwidth(_)) => {
+            return Err(unsupported("a bandwidth to be simulated"));
+        }
+        None => return Err(unsupported("a scenario of a kind this server does not know")),
     })
 }
 

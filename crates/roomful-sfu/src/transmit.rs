@@ -4,7 +4,14 @@
 //! shell hands what is in it to the kernel and clears it. Lossy, as UDP is: what finds no room is refused.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
+
+pub use level::level;
+
+use crate::demux::AddressHasher;
+
+mod level;
 
 /// Bytes that may wait between two flushes: some 850 packets.
 ///
@@ -33,7 +40,7 @@ pub struct TransmitBuffer {
     used: usize,
     datagrams: Vec<Datagram>,
     flows: Vec<Flow>,
-    flow_by_addresses: HashMap<(SocketAddr, SocketAddr), u32>,
+    flow_by_addresses: HashMap<(SocketAddr, SocketAddr), u32, BuildHasherDefault<AddressHasher>>,
     recent: u32,
     pieces: Vec<Piece>,
 }
@@ -82,7 +89,10 @@ impl TransmitBuffer {
             used: 0,
             datagrams: Vec::with_capacity(Self::MAX_DATAGRAMS),
             flows: Vec::with_capacity(Self::MAX_DATAGRAMS),
-            flow_by_addresses: HashMap::with_capacity(Self::MAX_DATAGRAMS),
+            flow_by_addresses: HashMap::with_capacity_and_hasher(
+                Self::MAX_DATAGRAMS,
+                BuildHasherDefault::default(),
+            ),
             recent: 0,
             pieces: Vec::with_capacity(Self::MAX_DATAGRAMS),
         }

@@ -16,6 +16,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(test)]
+mod measure;
 #[cfg(any(test, not(target_os = "linux")))]
 mod plain;
 mod queue;

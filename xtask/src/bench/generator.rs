@@ -1,20 +1,25 @@
 //! Calling the load generator and reading what it found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::measured::{Measured, Percentiles};
+use super::measured::{LOSS_PERCENT, Measured, Percentiles};
 use super::network::Network;
-use super::process::{Process, resident_kb};
+use super::process::{Core, Process, busy_ticks, resident_kb};
 use super::server::{KEY, SECRET, Server, Subject};
 use super::workload::Workload;
 
 /// Seconds between the last participant's arrival and the measuring: first keyframes are through, timers run evenly.
 const WARMUP: f64 = 2.0;
+
+/// Where what the generator says goes.
+const LOG: &str = "load.log";
+/// How its lines begin while it measures.
+const MEASURING: &str = "measuring:";
 
 /// A workload with its circumstances.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,14 +97,16 @@ impl Generator {
         let mut command = network.in_generator(&self.program);
         self.arguments(&mut command, server, load, seconds);
         command.arg("--json").arg(&report);
-        let mut process =
-            Process::start("the load generator", command, self.logs.join("load.log"))?;
+        let mut process = Process::start("the load generator", command, self.logs.join(LOG))?;
         let limit =
             Duration::from_secs_f64(60.0 + WARMUP + 2.0 * seconds) + 2 * load.workload.gathering();
         let mut peak_kb = None;
         let watched = server.process.id();
+        let log = self.logs.join(LOG);
+        let mut window = Window::default();
         process.wait(limit, || {
             peak_kb = peak_kb.max(resident_kb(watched));
+            window.look(&log);
             meanwhile();
         })?;
         let Ok(text) = std::fs::read_to_string(&report) else {
@@ -108,6 +115,7 @@ impl Generator {
         let raw: Value = serde_json::from_str(&text).context("the load generator's report")?;
         let mut measured = read(&raw)?;
         measured.peak_kb = peak_kb.map(|kb| kb as f64);
+        measured.generator_core_share = window.busy_share();
         Ok((measured, raw))
     }
 
@@ -144,7 +152,38 @@ impl Generator {
         }
         command
             .args(["--seconds", &seconds.to_string(), "--warmup", &WARMUP.to_string()])
+            .args(["--max-loss", &LOSS_PERCENT.to_string()])
             .args(["--server-pid", &server.process.id().to_string()]);
+    }
+}
+
+/// How busy the generator's core is while it says that it measures.
+#[derive(Default)]
+struct Window {
+    from: Option<(Instant, u64)>,
+    to: Option<(Instant, u64)>,
+}
+
+impl Window {
+    /// To be called again and again: reads the last line of progress.
+    fn look(&mut self, log: &Path) {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let is_measuring = text.lines().last().is_some_and(|line| line.starts_with(MEASURING));
+        if !is_measuring {
+            return;
+        }
+        let now = busy_ticks(Core::GENERATOR).map(|ticks| (Instant::now(), ticks));
+        if self.from.is_none() {
+            self.from = now;
+        }
+        self.to = now;
+    }
+
+    fn busy_share(&self) -> Option<f64> {
+        let ((from, before), (to, after)) = (self.from?, self.to?);
+        let elapsed = (to - from).as_secs_f64();
+        // A hundred ticks a second, as /proc counts them. Less than a second tells nothing.
+        (elapsed >= 1.0).then(|| after.saturating_sub(before) as f64 / 100.0 / elapsed)
     }
 }
 
@@ -164,6 +203,7 @@ fn read(raw: &Value) -> Result<Measured> {
         joins_per_second: number("/joins_per_second"),
         server_share: number("/server_share"),
         generator_share: number("/generator_share"),
+        objection: raw["void"].as_str().map(str::to_owned),
         srtp: raw["srtp"].as_str().map(str::to_owned),
         ..Measured::default()
     })

@@ -4,10 +4,14 @@ use serde::Serialize;
 
 /// Lost packets in a hundred above which a run does not count. Zero would let one full socket buffer in a million packets
 /// void a run; ten times as many would hide that a server sheds load.
-const LOSS_PERCENT: f64 = 0.01;
+pub(crate) const LOSS_PERCENT: f64 = 0.01;
 
 /// The share of its core above which the generator's own waiting would be taken for the server's.
 pub(crate) const GENERATOR_SHARE: f64 = 0.70;
+
+/// How busy the generator's core may be in all. The kernel's work for arriving packets is in nobody's bill but takes its
+/// time there; where little is left, packets wait for the generator.
+const CORE_SHARE: f64 = 0.90;
 
 /// The figures of one run. What a workload has no figure for is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -34,6 +38,11 @@ pub(crate) struct Measured {
     pub(crate) peak_kb: Option<f64>,
     /// Time the servers' core spent on others, as a share.
     pub(crate) foreign_share: Option<f64>,
+    /// How busy the generator's core was while measuring, with what the kernel did there for nobody in particular, as a
+    /// share.
+    pub(crate) generator_core_share: Option<f64>,
+    /// Why the generator says that the run does not count.
+    pub(crate) objection: Option<String>,
     /// The SRTP profile in use.
     pub(crate) srtp: Option<String>,
 }
@@ -53,6 +62,15 @@ impl Measured {
         if let Some(share) = self.generator_share.filter(|share| *share > GENERATOR_SHARE) {
             return Some(format!("the generator used {:.0} % of its core", share * 100.0));
         }
+        if let Some(share) = self.generator_core_share.filter(|share| *share > CORE_SHARE) {
+            return Some(format!(
+                "the generator's core was busy for {:.0} % of the time",
+                share * 100.0
+            ));
+        }
+        if self.objection.is_some() {
+            return self.objection.clone();
+        }
         let loss = self.loss_percent.filter(|loss| *loss > LOSS_PERCENT)?;
         Some(format!("{loss:.2} % of the packets were lost"))
     }
@@ -60,6 +78,7 @@ impl Measured {
     /// Whether the generator, not the server, was at its limit.
     pub(crate) fn is_generators_fault(&self) -> bool {
         self.generator_share.is_some_and(|share| share > GENERATOR_SHARE)
+            || self.generator_core_share.is_some_and(|share| share > CORE_SHARE)
     }
 }
 
@@ -82,6 +101,24 @@ mod tests {
     fn a_run_with_loss_does_not_count() {
         let run = Measured { loss_percent: Some(0.02), ..Measured::default() };
         assert!(run.fault().unwrap().contains("lost"));
+    }
+
+    #[test]
+    fn what_the_generator_objects_to_does_not_count() {
+        let objection = Some("2 participants failed".to_owned());
+        let run = Measured { objection: objection.clone(), ..Measured::default() };
+        assert_eq!(run.fault(), objection);
+        assert!(!run.is_generators_fault());
+    }
+
+    #[test]
+    fn a_core_without_time_left_does_not_count_though_the_generator_used_little_of_it() {
+        let run = Measured {
+            generator_share: Some(0.5),
+            generator_core_share: Some(0.95),
+            ..Measured::default()
+        };
+        assert!(run.fault().is_some() && run.is_generators_fault());
     }
 
     #[test]

@@ -270,6 +270,7 @@ fn describe(measured: &Measured, void: Option<&str>) -> String {
     say(measured.loss_percent, "loss ", "%");
     say(measured.server_share.map(|share| share * 100.0), "server ", "% of its core");
     say(measured.generator_share.map(|share| share * 100.0), "generator ", "% of its core");
+    say(measured.generator_core_share.map(|share| share * 100.0), "that core ", "% busy");
     say(measured.foreign_share.map(|share| share * 100.0), "others on the server's core ", "%");
     match void {
         Some(why) if words.is_empty() => format!("void: {why}"),

@@ -256,6 +256,22 @@ fn transport_wide_feedback_reads_as_in_its_draft() {
     assert_eq!(feedback.spans().nth(2), Some(Span::Lost { first: 0, count: 3 }));
 }
 
+/// The first run length chunk and the first vector chunk that the draft gives as examples (§3.1.3,
+/// §3.1.4): 221 lost, then one lost, five arrived, three lost, three arrived, two lost.
+#[test]
+fn the_chunks_in_the_drafts_examples_read_as_it_says() {
+    #[rustfmt::skip]
+    let bytes = [
+        0x8f, 205, 0, 7, 1, 2, 3, 4, 0xa1, 0xa2, 0xa3, 0xa4,
+        0, 0, 0, 235, 0, 0, 0, 0,
+        0b0000_0000, 0b1101_1101, 0b1001_1111, 0b0001_1100,
+        0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let Rtcp::TransportFeedback(feedback) = only(&bytes) else { panic!("feedback") };
+    let arrived = feedback.statuses().filter_map(|(seq, at)| at.map(|_| seq));
+    assert!(arrived.eq([222, 223, 224, 225, 226, 230, 231, 232]));
+}
+
 #[test]
 fn a_few_bytes_that_report_a_multitude_lost_are_one_span_each_eight_thousand() {
     let mut bytes = vec![0x8f, 205, 0, 8, 1, 2, 3, 4, 0xa1, 0xa2, 0xa3, 0xa4];

@@ -273,3 +273,29 @@ impl Entry {
         self.0 = self.0 & !(3 << 14) | (state as u64) << 14;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtcp::{Rtcp, packets};
+    use crate::testing::start_of_time;
+
+    #[test]
+    fn a_claim_that_thousands_were_lost_costs_no_more_than_what_was_sent() {
+        // From number 65,000 on, 8191 lost: of those, ten were sent.
+        #[rustfmt::skip]
+        let bytes = [
+            0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2,
+            0xfd, 0xe8, 0x1f, 0xff, 0, 0, 0, 0, 0x1f, 0xff, 0, 0,
+        ];
+        let Some(Ok(Rtcp::TransportFeedback(feedback))) = packets(&bytes).next() else {
+            panic!("feedback")
+        };
+        let mut log = SentLog::new();
+        (0..10).for_each(|_| _ = log.sent(1000, start_of_time()));
+        let mut acks = log.handle_feedback(&feedback);
+        assert_eq!(acks.next().map(|packet| packet.seq), Some(0));
+        assert_eq!(acks.lost, FIRST + 1..FIRST + 10);
+        assert_eq!(acks.count(), 9);
+    }
+}

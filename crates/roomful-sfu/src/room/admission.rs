@@ -9,6 +9,7 @@ use proto::leave_request::Action;
 use proto::participant_info::State;
 
 use super::lifetime::is_dependent;
+use super::scenarios::CutAt;
 use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId};
@@ -95,6 +96,10 @@ impl Room {
         }
         participant.negotiation.asked = None;
         participant.liveness.handle_connection(now);
+        if self.cut_if_armed(id, connection, CutAt::Opening, now) {
+            return Some(id);
+        }
+        let participant = self.participants.get(&id)?;
         let configuration = participant.client.configuration();
         let last_message = participant.data.last_sequence;
         self.tell(id, Change::Resumed { configuration, last_message });
@@ -105,6 +110,11 @@ impl Room {
         self.tell_presence_to(id, true);
         self.assess_presence(id, now);
         self.refresh_sections(id, now);
+        self.refresh_token(id, now);
+        if let Some(state) = attempt.request.sync_state.clone() {
+            self.handle_command(id, Ok(Command::SyncState(Box::new(state))), now);
+        }
+        self.cut_if_armed(id, connection, CutAt::Resumed, now);
         self.settle(now);
         Some(id)
     }
@@ -303,6 +313,8 @@ impl Room {
         self.timers.set(Timer::Transport(id), None);
         self.timers.set(Timer::Liveness(id), None);
         self.timers.set(Timer::Join(id), None);
+        self.timers.set(Timer::SimulatedSpeech(id), None);
+        self.cuts.remove(&id);
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);

@@ -177,6 +177,16 @@ impl Client {
         &self.signalling.departures
     }
 
+    /// Why they left, in the same order.
+    pub fn departure_reasons(&self) -> Vec<proto::DisconnectReason> {
+        let updates = self.heard().iter().filter_map(|heard| match heard {
+            Response::Update(update) => Some(&update.participants),
+            _ => None,
+        });
+        let gone = updates.flatten().filter(|info| info.state() == State::Disconnected);
+        gone.map(proto::ParticipantInfo::disconnect_reason).collect()
+    }
+
     /// What the server said when it sent it away.
     pub fn farewell(&self) -> Option<Farewell> {
         self.signalling.farewell

@@ -15,6 +15,7 @@ mod layers;
 mod meeting;
 mod paths;
 mod presence;
+mod resuming;
 mod rights;
 mod rooms;
 mod sections;

@@ -60,7 +60,7 @@ fn next_chunk(deltas: impl Iterator<Item = Option<i16>> + Clone, room: usize) ->
         narrow.fill(statuses.clone().take(NARROW), 1);
     }
     let ends_with_run = statuses.clone().nth(run).is_none();
-    if run >= NARROW || ends_with_run || (narrow.has_large && run >= WIDE) {
+    if run >= NARROW || ends_with_run {
         // Part of a long run is as good a chunk as the whole.
         let fitting = room.checked_div(first.delta_len()).unwrap_or(run).min(run);
         let bits = first.symbol() << 13 | fitting as u16;

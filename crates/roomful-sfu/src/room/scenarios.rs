@@ -1,0 +1,104 @@
+//! What goes wrong on request: clients test with it how they come back.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+
+use super::{Room, RoomOutput, Timer};
+use crate::ids::{ConnectionId, ParticipantId};
+use crate::signalling::{Change, Scenario};
+
+/// A WebSocket that is to be cut when its participant resumes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    /// When the next resume happens.
+    at: CutAt,
+    /// Later it is left alone.
+    until: Instant,
+}
+
+/// The moment of a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CutAt {
+    /// The client has heard nothing yet.
+    Opening,
+    /// It was told what it missed.
+    Resumed,
+}
+
+/// How long a resume may be in coming: LiveKit's value. Longer cuts one that has nothing to do with the test.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Loudness of a simulated speaker: LiveKit's value.
+const SIMULATED_LEVEL: f32 = 0.9;
+
+/// Longest time somebody seems to talk. Longer lets one client light up its tile for everyone all day.
+const LONGEST_SPEECH: Duration = Duration::from_secs(60);
+
+impl Room {
+    /// Lets happen to `from` what it asks for.
+    pub(super) fn simulate(&mut self, from: ParticipantId, scenario: Scenario, now: Instant) {
+        match scenario {
+            Scenario::Speech(length) => {
+                self.tell_simulated_speaker(from, true);
+                let end = now + length.min(LONGEST_SPEECH);
+                self.timers.set(Timer::SimulatedSpeech(from), Some(end));
+            }
+            Scenario::NodeFailure => self.remove(from, DisconnectReason::ServerShutdown, None, now),
+            Scenario::Migration => self.remove(from, DisconnectReason::Migration, None, now),
+            Scenario::ServerLeave => {
+                let reason = DisconnectReason::ServerShutdown;
+                self.remove(from, reason, Some(Action::Disconnect), now);
+            }
+            Scenario::FullReconnect => {
+                let reason = DisconnectReason::UnknownReason;
+                self.remove(from, reason, Some(Action::Reconnect), now);
+            }
+            Scenario::CutResume => self.arm_cut(from, CutAt::Resumed, now),
+            Scenario::CutResumeUnanswered => self.arm_cut(from, CutAt::Opening, now),
+        }
+    }
+
+    /// Cuts the connection that `id` has just opened, if that was asked for and this is the moment.
+    pub(super) fn cut_if_armed(
+        &mut self,
+        id: ParticipantId,
+        connection: ConnectionId,
+        at: CutAt,
+        now: Instant,
+    ) -> bool {
+        let Some(cut) = self.cuts.get(&id).copied() else { return false };
+        if cut.at != at {
+            return false;
+        }
+        self.cuts.remove(&id);
+        if cut.until < now {
+            return false;
+        }
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.connection = None;
+            participant.liveness.handle_close(now);
+        }
+        self.outputs.push_back(RoomOutput::Close { connection });
+        true
+    }
+
+    /// To everyone, `id` begins or stops to talk; what it really says is reported as ever.
+    pub(super) fn tell_simulated_speaker(&mut self, id: ParticipantId, active: bool) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let speaker = proto::SpeakerInfo {
+            sid: participant.profile.sid.clone(),
+            level: if active { SIMULATED_LEVEL } else { 0.0 },
+            active,
+        };
+        for other in self.others(ParticipantId(u64::MAX)) {
+            self.tell(other, Change::Speakers(vec![speaker.clone()]));
+        }
+    }
+
+    fn arm_cut(&mut self, id: ParticipantId, at: CutAt, now: Instant) {
+        self.cuts.insert(id, Cut { at, until: now + CUT_WITHIN });
+    }
+}
