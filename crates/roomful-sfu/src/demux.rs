@@ -27,6 +27,11 @@ const MAX_ADDRESSES: usize = 16;
 /// still be on their way.
 const MAX_UFRAGS: usize = 4;
 
+/// Whether a datagram is RTP or RTCP by its first byte (RFC 7983 §7).
+pub(crate) fn is_media(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| (128..=191).contains(first))
+}
+
 impl Demux {
     /// The participant a datagram is for.
     pub(crate) fn route(&self, source: SocketAddr, payload: &[u8]) -> Option<ParticipantId> {

@@ -12,6 +12,7 @@ pub mod join;
 pub mod keyframes;
 mod limits;
 mod liveness;
+mod media;
 mod output;
 mod participant;
 mod publication;
@@ -33,6 +34,7 @@ pub mod transmit;
 mod transport;
 
 pub use clock::WallClock;
+pub use media::MediaDrops;
 pub use output::{Output, SfuEvent};
 pub use room_policy::RoomPolicy;
 pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig};

@@ -10,6 +10,7 @@ use crate::audience::Audience;
 use crate::client::Client;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
 use crate::liveness::Liveness;
+use crate::media::SessionKey;
 use crate::publication::Publication;
 use crate::room::RosterBudget;
 use crate::subscription::{ReceivingSections, Subscription};
@@ -26,6 +27,8 @@ pub(crate) struct Participant {
     /// Its WebSocket; `None` while it is being replaced.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) transport: Transport,
+    /// Its media.
+    pub(crate) session: SessionKey,
     /// Media may flow.
     pub(crate) connected: bool,
     pub(crate) publications: BTreeMap<TrackSid, Publication>,
@@ -110,14 +113,9 @@ impl Participant {
         !self.data.held.messages.is_empty()
     }
 
-    /// The publication whose media arrives in `section`.
-    pub(crate) fn publication_at(&mut self, section: Section) -> Option<&mut Publication> {
-        self.publications.values_mut().find(|track| track.section == Some(section))
-    }
-
     /// The subscription that `section` carried is over.
-    pub(crate) fn release(&mut self, section: Section, first_seq: u16) {
-        self.receiving.release(section, first_seq);
+    pub(crate) fn release(&mut self, section: Section) {
+        self.receiving.release(section);
         self.transport.renew_stream(section);
     }
 

@@ -1,14 +1,12 @@
 //! `Publication`: a track as its participant offers it to the room, from publish to unpublish.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
-
 use livekit_protocol as proto;
+use std::collections::BTreeSet;
 
 use crate::codecs::EnabledCodecs;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
-use crate::keyframes::KeyframeThrottle;
+use crate::media::TrackKey;
 use crate::signalling::Wishes;
 use crate::track_info;
 use crate::transport::Section;
@@ -25,11 +23,12 @@ pub(crate) struct Publication {
     pub(crate) info: proto::TrackInfo,
     /// Where its media arrives, once an offer carried it.
     pub(crate) section: Option<Section>,
+    /// Its packets, once an offer carried it.
+    pub(crate) track: Option<TrackKey>,
     /// Who receives it.
     pub(crate) subscribers: BTreeSet<ParticipantId>,
     /// How many encodings it is sent in.
     layers: usize,
-    throttles: [KeyframeThrottle; Layer::COUNT],
 }
 
 impl Publication {
@@ -46,9 +45,9 @@ impl Publication {
             order,
             cid: request.cid.clone(),
             section: None,
+            track: None,
             subscribers: BTreeSet::new(),
             layers: 1,
-            throttles: Default::default(),
         }
     }
 
@@ -114,26 +113,6 @@ impl Publication {
         }
         let full = u64::from(self.info.width.max(1)) * u64::from(self.info.height.max(1));
         (0..self.layers).rev().map(|halvings| full >> (2 * halvings)).collect()
-    }
-
-    /// A subscriber needs a decodable start of `layer`.
-    pub(crate) fn want_keyframe(&mut self, layer: Layer, now: Instant) {
-        self.throttles[layer.index()].request(now);
-    }
-
-    /// A keyframe of `layer` begins to arrive.
-    pub(crate) fn handle_keyframe(&mut self, layer: Layer) {
-        self.throttles[layer.index()].handle_keyframe();
-    }
-
-    /// The next layer whose keyframe is to be asked for now.
-    pub(crate) fn poll_keyframe_request(&mut self, now: Instant) -> Option<Layer> {
-        Layer::ALL.into_iter().find(|layer| self.throttles[layer.index()].poll(now))
-    }
-
-    /// When [`Publication::poll_keyframe_request`] may have something next.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.throttles.iter().filter_map(KeyframeThrottle::poll_timeout).min()
     }
 }
 

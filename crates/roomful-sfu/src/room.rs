@@ -31,12 +31,13 @@ use crate::codecs::EnabledCodecs;
 use crate::egress::codec::Codec;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::liveness::Presence;
+use crate::media::MediaPlane;
 use crate::participant::Participant;
 use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
 use crate::timers::Timers;
 use crate::token::Grant;
-use crate::transport::{Section, TransportEvent, TransportOutput};
+use crate::transport::{TransportEvent, TransportOutput};
 pub(crate) use admission::Newcomer;
 use departures::Departures;
 use lifetime::Lifetime;
@@ -51,6 +52,7 @@ pub(crate) struct Room {
     participants: BTreeMap<ParticipantId, Participant>,
     departures: Departures,
     lifetime: Lifetime,
+    media: MediaPlane,
     speakers: Speakers,
     /// WebSockets that are to be cut, for a test.
     cuts: BTreeMap<ParticipantId, Cut>,
@@ -109,10 +111,7 @@ enum Timer {
     Liveness(ParticipantId),
     /// Media must have connected by then.
     Join(ParticipantId),
-    /// A subscription may want a keyframe.
-    Egress(ParticipantId, Section),
-    /// A publication may ask for one.
-    Publication(ParticipantId, Section),
+    Media,
     /// An offer that was asked for may have to be asked for again.
     Negotiation(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
@@ -147,6 +146,7 @@ impl Room {
             participants: BTreeMap::new(),
             departures: Departures::default(),
             lifetime: Lifetime::default(),
+            media: MediaPlane::new(),
             speakers: Speakers::new(),
             cuts: BTreeMap::new(),
             timers: Timers::new(),
@@ -214,7 +214,7 @@ impl Room {
         Ok(())
     }
 
-    /// A datagram for a participant of this room.
+    /// A datagram for a participant of this room, of ICE or DTLS: media is [`Room::handle_media`]'s.
     pub(crate) fn handle_datagram(
         &mut self,
         to: ParticipantId,
@@ -257,8 +257,7 @@ impl Room {
             }
             Timer::Liveness(id) => self.assess_presence(id, now),
             Timer::Join(id) => self.require_connected(id, now),
-            Timer::Egress(id, section) => self.pass_keyframe_requests(id, section, now),
-            Timer::Publication(id, section) => self.send_keyframe_requests(id, section, now),
+            Timer::Media => self.media.handle_timeout(now),
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Roster(id) => self.tell_roster(id),
             Timer::Token(id) => self.refresh_token(id, now),
@@ -296,20 +295,27 @@ impl Room {
                 self.timers.set(Timer::Transport(id), participant.transport.poll_timeout());
             }
         }
+        self.timers.set(Timer::Media, self.media.poll_timeout());
     }
 
     fn handle_transport_event(&mut self, id: ParticipantId, event: TransportEvent, now: Instant) {
         match event {
             TransportEvent::Connected => self.handle_connected(id, now),
+            TransportEvent::Keys(keys) => {
+                if let Some(participant) = self.participants.get(&id) {
+                    self.media.set_keys(participant.session, &keys, now);
+                }
+            }
+            TransportEvent::Path(path) => {
+                if let Some(participant) = self.participants.get(&id) {
+                    self.media.set_path(participant.session, Some(path));
+                }
+            }
             // Nothing revives it: a participant that is still there joins again.
             TransportEvent::Closed => {
                 tracing::debug!(participant = id.0, "the media path was closed by the other end");
                 let reason = proto::DisconnectReason::MediaFailure;
                 self.remove(id, reason, Some(Action::Reconnect), now);
-            }
-            TransportEvent::Packet(packet) => self.forward(id, &packet, now),
-            TransportEvent::KeyframeRequested(section) => {
-                self.handle_keyframe_request(id, section, now);
             }
             TransportEvent::Data(channel, message) => self.forward_data(id, channel, &message, now),
         }

@@ -1,6 +1,7 @@
 //! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
 mod people;
+mod transmits;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,9 +12,10 @@ use proto::SignalRequest;
 use proto::leave_request::Action;
 
 use crate::clock::WallClock;
-use crate::demux::Demux;
+use crate::demux::{self, Demux};
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
+use crate::media::MediaDrops;
 use crate::output::{Output, SfuEvent};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
@@ -21,8 +23,8 @@ use crate::room_policy::{self, RoomPolicy};
 use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
 use crate::token::ApiKeys;
-use crate::transmit::TransmitBuffer;
 use crate::transport::TransportFactory;
+use transmits::Transmits;
 
 /// One incoming datagram.
 #[derive(Debug)]
@@ -76,13 +78,11 @@ pub struct NoCertificate;
 pub struct DropCounts {
     /// From no known address and naming no transport.
     pub unroutable: u64,
-    /// To be sent, but more than [`MAX_TRANSMITS`] waited, or UDP cannot carry them.
+    /// To be sent, but too many others waited, or UDP cannot carry them.
     pub unsent: u64,
+    /// Media that reached a participant's session and was of no use there.
+    pub media: MediaDrops,
 }
-
-/// Datagrams that wait for [`Sfu::poll_transmits`]. Lossy. More, and a storm of keyframes takes memory instead of
-/// being thinned; fewer, and big rooms lose packets in bursts.
-const MAX_TRANSMITS: usize = 16 * 1024;
 
 /// The rooms of one worker. Every call must be followed by a full drain of [`Sfu::poll_output`]; datagrams may wait
 /// in [`Sfu::poll_transmits`] until a batch is worth sending.
@@ -98,7 +98,7 @@ pub struct Sfu {
     demux: Demux,
     timers: Timers<RoomKey>,
     outputs: VecDeque<Output>,
-    transmits: VecDeque<Transmit>,
+    transmits: Transmits,
     drops: DropCounts,
     last_id: u64,
     rng: fastrand::Rng,
@@ -108,14 +108,6 @@ pub struct Sfu {
 /// One life of one room; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct RoomKey(u64);
-
-/// A datagram that waits to be sent.
-#[derive(Debug)]
-struct Transmit {
-    source: SocketAddr,
-    destination: SocketAddr,
-    payload: Vec<u8>,
-}
 
 /// How long to sleep when nothing is due: any arrival wakes the worker anyway.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -140,7 +132,7 @@ impl Sfu {
             demux: Demux::default(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
-            transmits: VecDeque::new(),
+            transmits: Transmits::default(),
             drops: DropCounts::default(),
             last_id: 0,
             rng,
@@ -199,10 +191,16 @@ impl Sfu {
             self.drops.unroutable += 1;
             return;
         };
-        let destination = self.advertised(destination);
         let Some(key) = self.homes.get(&id).copied() else { return };
-        if let Some(room) = self.rooms.get_mut(&key) {
-            room.handle_datagram(id, source, destination, payload, now);
+        if demux::is_media(payload) {
+            if let Some(room) = self.rooms.get_mut(&key) {
+                room.handle_media(id, payload, now);
+            }
+        } else {
+            let destination = self.advertised(destination);
+            if let Some(room) = self.rooms.get_mut(&key) {
+                room.handle_datagram(id, source, destination, payload, now);
+            }
         }
         self.settle(key);
     }
@@ -239,24 +237,13 @@ impl Sfu {
             .unwrap_or_else(|| Output::Timeout(self.timers.next().unwrap_or(self.now + IDLE)))
     }
 
-    /// Moves datagrams that are to be sent into the buffer. `true` if more wait: empty it and call again.
-    pub fn poll_transmits(&mut self, now: Instant, into: &mut TransmitBuffer) -> bool {
-        self.now = now;
-        while let Some(next) = self.transmits.front() {
-            if !into.has_room(next.payload.len()) && !into.is_empty() {
-                return true;
-            }
-            if !into.push(next.source, next.destination, &next.payload) {
-                self.drops.unsent += 1;
-            }
-            self.transmits.pop_front();
-        }
-        false
-    }
-
     /// Datagrams dropped so far.
     pub fn drop_counts(&self) -> DropCounts {
-        self.drops
+        let mut drops = self.drops;
+        for room in self.rooms.values() {
+            drops.media += room.media_drops();
+        }
+        drops
     }
 
     fn resume(&mut self, connection: ConnectionId, attempt: &JoinAttempt, now: Instant) {
@@ -348,9 +335,7 @@ impl Sfu {
             match output {
                 RoomOutput::Transmit { from, source, destination, payload } => {
                     self.demux.learn_address(from, destination);
-                    if self.transmits.len() < MAX_TRANSMITS {
-                        self.transmits.push_back(Transmit { source, destination, payload });
-                    } else {
+                    if !self.transmits.push(source, destination, payload) {
                         self.drops.unsent += 1;
                     }
                 }
@@ -379,6 +364,9 @@ impl Sfu {
                 }
             }
         }
+        if room.has_transmits() {
+            self.transmits.wait(key);
+        }
         self.timers.set(key, room.poll_timeout());
         if room.end_reason().is_some() {
             self.end(key);
@@ -388,6 +376,7 @@ impl Sfu {
     fn end(&mut self, key: RoomKey) {
         self.timers.set(key, None);
         let Some(room) = self.rooms.remove(&key) else { return };
+        self.drops.media += room.media_drops();
         self.names.remove(&room.name());
         self.outputs.push_back(Output::Event(SfuEvent::RoomEnded(room.name())));
     }

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::egress::{Egress, MediaKind};
+use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
+use crate::media::FeedKey;
 use crate::signalling::Wishes;
 use crate::transport::Section;
 use crate::transport::offer::{OfferedSection, SectionKind};
@@ -18,10 +19,12 @@ pub(crate) struct Subscription {
     pub(crate) wishes: Wishes,
     /// The section that carries it, once an answer said so.
     pub(crate) section: Option<Section>,
+    /// What forwards it there.
+    pub(crate) feed: Option<FeedKey>,
 }
 
 /// The receiving sections of one participant's offer: each carries one subscription after another, with a
-/// fresh [`Egress`] and a fresh SSRC for each. Chromium decodes a second track under the first one's SSRC, and
+/// fresh feed and a fresh SSRC for each. Chromium decodes a second track under the first one's SSRC, and
 /// shows nothing of it.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivingSections {
@@ -31,7 +34,6 @@ pub(crate) struct ReceivingSections {
 #[derive(Debug)]
 pub(crate) struct ReceivingSection {
     pub(crate) mid: String,
-    pub(crate) egress: Egress,
     kind: MediaKind,
     state: State,
 }
@@ -50,13 +52,7 @@ enum State {
 
 impl ReceivingSections {
     /// Takes in what an offer makes of the receiving sections. Returns the tracks whose sections are gone.
-    ///
-    /// `first_seq` gives each new section the sequence number its stream starts with.
-    pub(crate) fn handle_offer(
-        &mut self,
-        offered: &[OfferedSection],
-        mut first_seq: impl FnMut() -> u16,
-    ) -> Vec<TrackSid> {
+    pub(crate) fn handle_offer(&mut self, offered: &[OfferedSection]) -> Vec<TrackSid> {
         let mut gone = std::mem::take(&mut self.sections);
         let mut lost = Vec::new();
         for section in offered.iter().filter(|section| section.receives) {
@@ -77,7 +73,6 @@ impl ReceivingSections {
             };
             let state = kept.unwrap_or_else(|| ReceivingSection {
                 mid: section.mid.clone(),
-                egress: Egress::new(kind, first_seq()),
                 kind,
                 state: State::Spare,
             });
@@ -97,11 +92,10 @@ impl ReceivingSections {
         Some(*section)
     }
 
-    /// The subscription that `section` carried is over; the next one starts at `first_seq`.
-    pub(crate) fn release(&mut self, section: Section, first_seq: u16) {
+    /// The subscription that `section` carried is over.
+    pub(crate) fn release(&mut self, section: Section) {
         if let Some(released) = self.sections.get_mut(&section) {
             released.state = State::Ended;
-            released.egress = Egress::new(released.kind, first_seq);
         }
     }
 
@@ -128,10 +122,6 @@ impl ReceivingSections {
     pub(crate) fn spare_or_ended(&self, kind: MediaKind) -> usize {
         let idle = |section: &&ReceivingSection| section.track().is_none();
         self.sections.values().filter(|section| section.kind == kind).filter(idle).count()
-    }
-
-    pub(crate) fn get_mut(&mut self, section: Section) -> Option<&mut ReceivingSection> {
-        self.sections.get_mut(&section)
     }
 
     /// What `section` carries.
@@ -164,7 +154,7 @@ mod tests {
 
     fn sections() -> ReceivingSections {
         let mut sections = ReceivingSections::default();
-        sections.handle_offer(&read_sections(TWO_VIDEOS), || 0);
+        sections.handle_offer(&read_sections(TWO_VIDEOS));
         sections
     }
 
@@ -182,7 +172,7 @@ mod tests {
     fn a_section_is_shown_inactive_once_before_it_carries_another_track() {
         let mut sections = sections();
         let first = sections.assign(&TrackSid::new("TR_a"), MediaKind::Video).unwrap();
-        sections.release(first, 0);
+        sections.release(first);
         assert!(sections.any_ended());
         assert_ne!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
         sections.handle_answered();
@@ -195,10 +185,10 @@ mod tests {
         let track = TrackSid::new("TR_a");
         sections.assign(&track, MediaKind::Video);
         let recycled = TWO_VIDEOS.replacen("a=mid:0", "a=mid:9", 1);
-        let lost = sections.handle_offer(&read_sections(&recycled), || 0);
+        let lost = sections.handle_offer(&read_sections(&recycled));
         assert_eq!(lost, std::slice::from_ref(&track));
         sections.assign(&track, MediaKind::Video);
         let stopped = recycled.replacen("recvonly", "inactive", 1);
-        assert_eq!(sections.handle_offer(&read_sections(&stopped), || 0), [track]);
+        assert_eq!(sections.handle_offer(&read_sections(&stopped)), [track]);
     }
 }

@@ -1,34 +1,32 @@
-//! One participant's association with this server: SDP, ICE, DTLS, SRTP and data channels.
+//! One participant's association with this server: SDP, ICE, DTLS and data channels.
 //!
-//! The only module that names `str0m`. Everything it lets out is our own: sections, packets, events. Its
-//! one contract is `str0m`'s: every mutation is followed by a drain, so each public verb here ends in
-//! [`Transport::drain`] and its results wait in [`Transport::poll_output`].
+//! The only module that names `str0m`, which never sees RTP: what was negotiated ([`Negotiated`]) and the keys
+//! ([`MasterKeys`]) go to the media plane. Its one contract is `str0m`'s: every mutation is followed by a drain,
+//! so each public verb here ends in [`Transport::drain`] and its results wait in [`Transport::poll_output`].
 
 pub(crate) mod answer;
+mod keys;
+mod negotiated;
 pub(crate) mod offer;
-pub(crate) mod packet;
 mod path;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use roomful_rtp::srtp::MasterKeys;
 use str0m::channel::ChannelId;
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::format::CodecSpec;
-use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite, SeqNo, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::egress::{Codec, Layer, OutgoingHeader};
 use crate::sfu::MediaAddress;
 use answer::{StreamLabel, label_sections};
+pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
 use offer::{OfferedSection, read_sections};
-pub(crate) use packet::Packet;
-use packet::{Extensions, Format, codec_of};
+pub(crate) use path::MediaPath;
 use path::Path;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
@@ -44,20 +42,13 @@ pub(crate) struct Section(u16);
 /// See the module text.
 pub(crate) struct Transport {
     rtc: Rtc,
-    sections: Vec<SectionState>,
-    encodings: BTreeMap<u32, (Section, Layer)>,
+    sections: Vec<OfferedSection>,
     channels: BTreeMap<Channel, ChannelId>,
     unlabelled_answer: String,
+    negotiated: Negotiated,
     path: Path,
     outputs: VecDeque<TransportOutput>,
     timeout: Instant,
-}
-
-struct SectionState {
-    offered: OfferedSection,
-    mid: Mid,
-    /// Payload type of the format forwarded last: consecutive packets nearly always share it.
-    forwarded: Option<(CodecSpec, Pt)>,
 }
 
 /// The data channels LiveKit clients open, by label.
@@ -82,10 +73,6 @@ pub(crate) enum Delivery {
 
 /// What a transport asks for.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are packets, and a box each is an allocation each"
-)]
 pub(crate) enum TransportOutput {
     Transmit { source: SocketAddr, destination: SocketAddr, payload: Vec<u8> },
     Event(TransportEvent),
@@ -93,19 +80,15 @@ pub(crate) enum TransportOutput {
 
 /// What happened on a transport.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are packets, and a box each is an allocation each"
-)]
 pub(crate) enum TransportEvent {
+    /// The handshake agreed on keys for media.
+    Keys(MasterKeys),
+    /// Media goes this way from now on.
+    Path(MediaPath),
     /// ICE and DTLS are done: media may flow.
     Connected,
     /// The other end closed DTLS, or it failed for good.
     Closed,
-    /// A packet of one of the participant's encodings.
-    Packet(Packet),
-    /// The participant needs a decodable start of what is forwarded to it in this section.
-    KeyframeRequested(Section),
     /// A data message arrived.
     Data(Channel, Vec<u8>),
 }
@@ -142,18 +125,13 @@ const _: () = assert!(MAX_FORWARDED_DATA < DATA_BUFFER);
 /// participant.
 const DATA_BUFFER: usize = 256 * 1024;
 
-/// Packets kept for retransmission per forwarded stream: a second of 2.5 Mb/s video. Smaller loses repairs on
-/// long paths, larger costs memory for every subscription.
-const VIDEO_RTX_PACKETS: usize = 256;
-
-/// Older packets come too late for any jitter buffer; younger ones are still worth repairing on a path of
-/// half a second.
-const RTX_AGE: std::time::Duration = std::time::Duration::from_secs(3);
+/// `str0m` has no media to report on; its reports would only be timers.
+const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
 
 impl TransportFactory {
     /// `None` if the crypto library cannot make a certificate.
     pub(crate) fn new() -> Option<Self> {
-        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let provider = Arc::new(keys::tapped(str0m::crypto::from_feature_flags()));
         let certificate = provider.dtls_provider.generate_certificate()?;
         Some(Self { provider, certificate })
     }
@@ -167,7 +145,8 @@ impl TransportFactory {
             .set_rtp_mode(true)
             .set_sctp_max_message_size(MAX_DATA)
             .set_sctp_max_buffered_amount(DATA_BUFFER)
-            .set_send_buffer_video(VIDEO_RTX_PACKETS)
+            .set_rtcp_report_interval_audio(NO_REPORTS)
+            .set_rtcp_report_interval_video(NO_REPORTS)
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
@@ -188,9 +167,9 @@ impl TransportFactory {
         let mut transport = Transport {
             rtc,
             sections: Vec::new(),
-            encodings: BTreeMap::new(),
             channels: BTreeMap::new(),
             unlabelled_answer: String::new(),
+            negotiated: Negotiated::default(),
             path: Path::default(),
             outputs: VecDeque::new(),
             timeout: now,
@@ -216,30 +195,17 @@ impl Transport {
         self.drain();
         let answer = accepted.map_err(|error| OfferError::Unacceptable(error.to_string()))?;
         self.unlabelled_answer = answer.to_sdp_string();
-        let known = self.sections.len();
-        self.sections = offered
-            .iter()
-            .map(|section| SectionState {
-                offered: section.clone(),
-                mid: section.mid.as_str().into(),
-                forwarded: None,
-            })
-            .collect();
-        self.encodings.clear();
-        self.keep_packets_for_repair(known);
+        self.negotiated = Negotiated::read(sdp, &self.unlabelled_answer);
+        for (section, offer) in self.negotiated.sections.iter_mut().zip(&offered) {
+            section.rids.clone_from(&offer.rids);
+        }
+        self.sections.clone_from(&offered);
         Ok(offered)
     }
 
-    /// Sets what is kept for retransmission in sections from `first` on. Without a cap on the share of
-    /// retransmissions: a subscriber that loses much asks for much, and without it sees nothing.
-    fn keep_packets_for_repair(&mut self, first: usize) {
-        let mut direct = self.rtc.direct_api();
-        for state in self.sections.iter().skip(first).filter(|state| state.offered.receives) {
-            if let Some(stream) = direct.stream_tx_by_mid(state.mid, None) {
-                stream.set_rtx_cache(VIDEO_RTX_PACKETS, RTX_AGE, None);
-            }
-        }
-        self.drain();
+    /// What the last offer and its answer agreed on.
+    pub(crate) fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
     }
 
     /// The answer to the last offer, with each receiving section labelled, or inactive without a label.
@@ -247,8 +213,8 @@ impl Transport {
         let receiving = self
             .sections
             .iter()
-            .filter(|state| state.offered.receives)
-            .map(|state| (state.offered.mid.clone(), label(state.offered.section)))
+            .filter(|offered| offered.receives)
+            .map(|offered| (offered.mid.clone(), label(offered.section)))
             .collect();
         label_sections(&self.unlabelled_answer, &receiving)
     }
@@ -287,58 +253,17 @@ impl Transport {
         self.drain();
     }
 
-    /// Forwards a packet in `section`. A format the participant cannot decode is dropped.
-    pub(crate) fn forward(
-        &mut self,
-        section: Section,
-        packet: &Packet,
-        header: &OutgoingHeader,
-        now: Instant,
-    ) {
-        let Some(pt) = self.payload_type(section, packet.format) else { return };
-        let Some(mid) = self.sections.get(section.index()).map(|state| state.mid) else { return };
-        let mut payload = Arc::clone(&packet.payload);
-        if let Some(rewrite) = &header.vp8 {
-            rewrite.apply(Arc::make_mut(&mut payload));
-        }
-        let video = packet.format.codec != Codec::Opus;
-        let write =
-            RtpWrite::new(pt, SeqNo::from(header.seq), header.timestamp, packet.arrival, payload)
-                .marker(header.marker)
-                .ext_vals(packet.extensions.0.clone())
-                .nackable(video);
-        let mut direct = self.rtc.direct_api();
-        let Some(stream) = direct.stream_tx_by_mid(mid, None) else { return };
-        stream.write_rtp(write);
-        self.handle_timeout(now);
-    }
-
-    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own.
+    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own in the next answer.
     pub(crate) fn renew_stream(&mut self, section: Section) {
-        let Some(mid) = self.sections.get(section.index()).map(|state| state.mid) else { return };
+        let Some(offered) = self.sections.get(section.index()) else { return };
+        let mid = offered.mid.as_str().into();
         let mut direct = self.rtc.direct_api();
         let former = direct.stream_tx_by_mid(mid, None).map(|one| (one.ssrc(), one.rtx()));
         let Some((former, former_rtx)) = former else { return };
-        // Removed and declared anew: a stream whose SSRC is merely reset hears no feedback for the new one.
         let (ssrc, rtx) = (direct.new_ssrc(), direct.new_ssrc());
         direct.remove_stream_tx(former);
-        direct.declare_stream_tx(ssrc, former_rtx.map(|_| rtx), mid, None).set_rtx_cache(
-            VIDEO_RTX_PACKETS,
-            RTX_AGE,
-            None,
-        );
+        direct.declare_stream_tx(ssrc, former_rtx.map(|_| rtx), mid, None);
         self.drain();
-    }
-
-    /// Asks the participant for a decodable start of one of its encodings (PLI, RFC 4585 §6.3.1).
-    pub(crate) fn request_keyframe(&mut self, section: Section, layer: Layer, now: Instant) {
-        let Some(state) = self.sections.get(section.index()) else { return };
-        let rid = state.offered.rids.get(layer.index()).map(|rid| Rid::from(rid.as_str()));
-        let mid = state.mid;
-        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, rid) {
-            stream.request_keyframe(KeyframeRequestKind::Pli);
-        }
-        self.handle_timeout(now);
     }
 
     /// Sends a data message, if it can be sent now or ever.
@@ -383,14 +308,14 @@ impl Transport {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.timeout = at;
+                    if let Some(keys) = keys::take_exported() {
+                        self.outputs.push_front(TransportOutput::Event(TransportEvent::Keys(keys)));
+                    }
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
                     let payload: Vec<u8> = transmit.contents.into();
-                    let (source, destination) =
-                        self.path.direct(transmit.source, transmit.destination, &payload);
-                    let transmit = TransportOutput::Transmit { source, destination, payload };
-                    self.outputs.push_back(transmit);
+                    self.transmit(transmit.source, transmit.destination, payload);
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(event) = self.translate(event) {
@@ -399,6 +324,8 @@ impl Transport {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a transport failed");
+                    // Whatever it exported is nobody else's.
+                    keys::take_exported();
                     self.rtc.disconnect();
                     self.outputs.push_back(TransportOutput::Event(TransportEvent::Closed));
                     return;
@@ -407,14 +334,23 @@ impl Transport {
         }
     }
 
+    fn transmit(&mut self, source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) {
+        // RFC 7983 §7: it has nothing to say in RTP or RTCP, and no sequence numbers to say it with.
+        if payload.first().is_some_and(|first| (128..=191).contains(first)) {
+            return;
+        }
+        let before = self.path.nominated();
+        let (source, destination) = self.path.direct(source, destination, &payload);
+        if let Some(path) = self.path.nominated().filter(|now| before != Some(*now)) {
+            self.outputs.push_back(TransportOutput::Event(TransportEvent::Path(path)));
+        }
+        self.outputs.push_back(TransportOutput::Transmit { source, destination, payload });
+    }
+
     fn translate(&mut self, event: Event) -> Option<TransportEvent> {
         match event {
             Event::Connected => Some(TransportEvent::Connected),
             Event::Closed => Some(TransportEvent::Closed),
-            Event::RtpPacket(packet) => self.translate_packet(packet).map(TransportEvent::Packet),
-            Event::KeyframeRequest(request) => {
-                self.section_of(request.mid).map(TransportEvent::KeyframeRequested)
-            }
             Event::ChannelOpen(id, label) => {
                 if let Some(channel) = Channel::from_label(&label) {
                     self.channels.insert(channel, id);
@@ -431,82 +367,6 @@ impl Transport {
             }
             _ => None,
         }
-    }
-
-    fn translate_packet(&mut self, packet: RtpPacket) -> Option<Packet> {
-        let (section, layer) = self.encoding_of(packet.header.ssrc)?;
-        let format = self.format_of(packet.header.payload_type)?;
-        Some(Packet {
-            section,
-            layer,
-            seq: *packet.seq_no,
-            timestamp: packet.time.numer(),
-            marker: packet.header.marker,
-            payload: packet.payload,
-            format,
-            extensions: Extensions::forwarded(&packet.header.ext_vals),
-            arrival: packet.timestamp,
-        })
-    }
-
-    fn encoding_of(&mut self, ssrc: Ssrc) -> Option<(Section, Layer)> {
-        if let Some(known) = self.encodings.get(&*ssrc) {
-            return Some(*known);
-        }
-        let mut direct = self.rtc.direct_api();
-        let stream = direct.stream_rx(&ssrc)?;
-        let (mid, rid) = (stream.mid(), stream.rid());
-        let section = self.section_of(mid)?;
-        let rids = &self.sections.get(section.index())?.offered.rids;
-        let layer = match rid {
-            Some(rid) => rids.iter().position(|known| Rid::from(known.as_str()) == rid)?,
-            None => 0,
-        };
-        if layer >= Layer::COUNT {
-            return None;
-        }
-        let encoding = (section, Layer::ALL[layer]);
-        self.encodings.insert(*ssrc, encoding);
-        Some(encoding)
-    }
-
-    fn format_of(&self, pt: Pt) -> Option<Format> {
-        let spec = self.rtc.codec_config().find(|params| params.pt() == pt)?.spec();
-        Some(Format { spec, codec: codec_of(spec.codec)? })
-    }
-
-    fn section_of(&self, mid: Mid) -> Option<Section> {
-        self.sections.iter().find(|state| state.mid == mid).map(|state| state.offered.section)
-    }
-
-    /// The payload type under which the participant knows `format`. H.264 has many: the same profile and
-    /// packetization mode first, any H.264 with the same packetization mode otherwise.
-    fn payload_type(&mut self, section: Section, format: Format) -> Option<Pt> {
-        let state = self.sections.get_mut(section.index())?;
-        if let Some((spec, pt)) = state.forwarded
-            && spec == format.spec
-        {
-            return Some(pt);
-        }
-        let accepted = self.rtc.media(state.mid)?.remote_pts();
-        let candidates: Vec<_> = self
-            .rtc
-            .codec_config()
-            .params()
-            .iter()
-            .filter(|params| accepted.contains(&params.pt()))
-            .filter(|params| params.spec().codec == format.spec.codec)
-            .collect();
-        let same_mode = |spec: CodecSpec| {
-            spec.format.packetization_mode == format.spec.format.packetization_mode
-        };
-        let best = candidates
-            .iter()
-            .find(|params| params.spec() == format.spec)
-            .or_else(|| candidates.iter().find(|params| same_mode(params.spec())))
-            .or_else(|| candidates.first().filter(|_| format.codec != Codec::H264))?;
-        state.forwarded = Some((format.spec, best.pt()));
-        Some(best.pt())
     }
 }
 
@@ -527,7 +387,7 @@ impl Section {
         Self(u16::try_from(index).unwrap_or(u16::MAX))
     }
 
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 }

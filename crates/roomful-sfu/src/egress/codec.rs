@@ -26,6 +26,11 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Whether it carries sound.
+    pub const fn is_audio(self) -> bool {
+        matches!(self, Self::Opus)
+    }
+
     /// Timestamp units per second: 48 000 for Opus (RFC 7587 §4.1), 90 000 for every video codec.
     pub const fn clock_rate(self) -> u32 {
         match self {

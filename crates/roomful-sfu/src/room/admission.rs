@@ -44,12 +44,14 @@ impl Room {
         let liveness = Liveness::new(now);
         self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
         self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
+        let session = self.media.add_session(id, now);
         let participant = Participant {
             id,
             grant: attempt.grant,
             profile,
             connection: Some(connection),
             transport,
+            session,
             connected: false,
             publications: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
@@ -172,6 +174,7 @@ impl Room {
         for publication in std::mem::take(&mut participant.publications).into_values() {
             self.end_subscriptions(&publication, now);
         }
+        self.media.remove_session(participant.session);
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);
         if !participant.grant.permissions.hidden {
@@ -318,11 +321,5 @@ impl Room {
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);
-        for section in participant.subscriptions.values().filter_map(|one| one.section) {
-            self.timers.set(Timer::Egress(id, section), None);
-        }
-        for section in participant.publications.values().filter_map(|one| one.section) {
-            self.timers.set(Timer::Publication(id, section), None);
-        }
     }
 }

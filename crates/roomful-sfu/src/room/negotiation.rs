@@ -11,6 +11,7 @@ use super::{Room, RoomOutput, Timer};
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::participant::Participant;
+use crate::publication::Publication;
 use crate::signalling::{Change, Refusal};
 use crate::transport::answer::StreamLabel;
 use crate::transport::offer::{OfferedSection, SectionKind};
@@ -35,11 +36,15 @@ impl Room {
             .handle_offer(sdp)
             .map_err(|error| Refusal::new(Reason::InvalidRequest, error.to_string()))?;
         participant.negotiation.handle_offer(&offered);
-        let rng = &mut self.rng;
-        let orphaned = participant.receiving.handle_offer(&offered, || rng.u16(..));
-        for track in orphaned {
+        let sends = |section| offered.iter().any(|one| one.section == section && one.sends);
+        let negotiated = participant.transport.negotiated().clone();
+        self.media.handle_negotiated(participant.session, negotiated, sends);
+        for track in participant.receiving.handle_offer(&offered) {
             if let Some(subscription) = participant.subscriptions.get_mut(&track) {
                 subscription.section = None;
+                if let Some(feed) = subscription.feed.take() {
+                    self.media.remove_feed(feed);
+                }
             }
         }
         self.learn_ufrag(from);
@@ -105,8 +110,18 @@ impl Room {
             })
             .map(|one| one.sid.clone())
             .collect();
+        let session = participant.session;
+        let mut waited_for = Vec::new();
         for offer in offered.iter().filter(|offer| offer.sends) {
-            changed |= participant.bind_publication(offer);
+            let Some(bound) = participant.bind_publication(offer) else { continue };
+            let track = self.media.add_track(session, bound.kind(), offer.section);
+            self.media.set_muted(track, bound.info.muted);
+            bound.track = Some(track);
+            waited_for.extend(bound.subscribers.iter().map(|id| (*id, bound.sid.clone())));
+            changed = true;
+        }
+        for (subscriber, track) in waited_for {
+            self.apply_wishes(subscriber, &track, now);
         }
         for track in &ended {
             self.unpublish(from, track, now);
@@ -154,23 +169,23 @@ impl Participant {
     /// Binds the announced track that `offer` carries. Browsers may rename a track when it enters a peer
     /// connection (Firefox does), so where no announced track has that name, it is the one of its kind that
     /// has waited longest.
-    fn bind_publication(&mut self, offer: &OfferedSection) -> bool {
+    fn bind_publication(&mut self, offer: &OfferedSection) -> Option<&mut Publication> {
         let kind = match offer.kind {
             SectionKind::Audio => MediaKind::Audio,
             SectionKind::Video => MediaKind::Video,
-            SectionKind::Data => return false,
+            SectionKind::Data => return None,
         };
         if self.publications.values().any(|one| one.section == Some(offer.section)) {
-            return false;
+            return None;
         }
         let track = offer.track.as_deref().unwrap_or_default();
         let waiting = self.publications.values_mut();
         let announced = waiting
             .filter(|one| one.section.is_none() && one.kind() == kind)
             .min_by_key(|one| (!one.is_called(track), one.order));
-        let Some(publication) = announced else { return false };
+        let publication = announced?;
         publication.bind(offer.section, &offer.mid, offer.rids.len());
-        true
+        Some(publication)
     }
 }
 

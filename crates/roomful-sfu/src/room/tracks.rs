@@ -6,7 +6,7 @@ use livekit_protocol as proto;
 use proto::request_response::{Reason, Request};
 use proto::{SubscriptionError, TrackSource, TrackType};
 
-use super::{Room, Timer};
+use super::Room;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::limits;
@@ -85,9 +85,6 @@ impl Room {
     pub(super) fn unpublish(&mut self, from: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get_mut(&from) else { return };
         let Some(publication) = participant.publications.remove(track) else { return };
-        if let Some(section) = publication.section {
-            self.timers.set(Timer::Publication(from, section), None);
-        }
         if publication.kind() == MediaKind::Audio {
             self.speakers.handle_mute_or_gone(from);
             self.report_speakers(now);
@@ -100,12 +97,14 @@ impl Room {
     /// Whoever received `publication` no longer does.
     pub(super) fn end_subscriptions(&mut self, publication: &Publication, now: Instant) {
         self.forget_barred(&publication.sid);
+        if let Some(track) = publication.track {
+            self.media.remove_track(track);
+        }
         for subscriber in &publication.subscribers {
             let Some(participant) = self.participants.get_mut(subscriber) else { continue };
             let ended = participant.subscriptions.remove(&publication.sid);
             if let Some(section) = ended.and_then(|subscription| subscription.section) {
-                participant.release(section, self.rng.u16(..));
-                self.timers.set(Timer::Egress(*subscriber, section), None);
+                participant.release(section);
             }
             self.touched.push(*subscriber);
             self.refresh_sections(*subscriber, now);
@@ -128,6 +127,9 @@ impl Room {
             return Ok(());
         }
         publication.info.muted = muted;
+        if let Some(track) = publication.track {
+            self.media.set_muted(track, muted);
+        }
         let (kind, subscribers) = (publication.kind(), publication.subscribers.clone());
         participant.touch();
         if muted && kind == MediaKind::Audio {
@@ -235,6 +237,7 @@ impl Room {
             kind: publication.kind(),
             wishes: Wishes::Quality(proto::VideoQuality::High),
             section: None,
+            feed: None,
         };
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.subscriptions.insert(track.clone(), subscription);
@@ -251,9 +254,11 @@ impl Room {
         participant.access.barred.remove(track);
         let Some(subscription) = participant.subscriptions.remove(track) else { return };
         if let Some(section) = subscription.section {
-            participant.release(section, self.rng.u16(..));
+            participant.release(section);
             self.touched.push(id);
-            self.timers.set(Timer::Egress(id, section), None);
+        }
+        if let Some(feed) = subscription.feed {
+            self.media.remove_feed(feed);
         }
         if let Some(publisher) = self.participants.get_mut(&subscription.publisher)
             && let Some(publication) = publisher.publications.get_mut(track)
@@ -270,12 +275,13 @@ impl Room {
         }
     }
 
-    /// Sets what the egress of one subscription forwards: nothing before media can flow or while the track
+    /// Sets what is forwarded of one subscription: nothing before media can flow or while the track
     /// is muted, and otherwise the layer its wishes come to.
     pub(super) fn apply_wishes(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
+        self.begin_feed(id, track);
         let Some(participant) = self.participants.get(&id) else { return };
         let Some(subscription) = participant.subscriptions.get(track) else { return };
-        let Some(section) = subscription.section else { return };
+        let Some(feed) = subscription.feed else { return };
         let Some(publisher) = self.participants.get(&subscription.publisher) else { return };
         let Some(publication) = publisher.publications.get(track) else { return };
         let wanted = if !participant.connected || publication.info.muted {
@@ -285,12 +291,7 @@ impl Room {
         } else {
             publication.layer_for(subscription.wishes)
         };
-        if let Some(participant) = self.participants.get_mut(&id)
-            && let Some(receiving) = participant.receiving.get_mut(section)
-        {
-            receiving.egress.set_wanted(wanted);
-        }
-        self.pass_keyframe_requests(id, section, now);
+        self.media.set_wanted(feed, wanted, now);
     }
 
     pub(super) fn set_audio_features(

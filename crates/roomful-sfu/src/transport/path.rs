@@ -7,19 +7,31 @@
 
 use std::net::SocketAddr;
 
+/// The local and the remote address of a way that media takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MediaPath {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+}
+
 /// See the module text.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     /// Where a check that nominates came from, until it is answered.
     checked: Option<SocketAddr>,
-    /// Local and remote address of the last answered check that nominates.
-    nominated: Option<(SocketAddr, SocketAddr)>,
+    /// The way of the last answered check that nominates.
+    nominated: Option<MediaPath>,
 }
 
 impl Path {
     /// A datagram arrived, not yet authenticated.
     pub(super) fn handle_datagram(&mut self, source: SocketAddr, payload: &[u8]) {
         self.checked = nominates(payload).then_some(source);
+    }
+
+    /// The way media takes, once a check nominated one.
+    pub(super) fn nominated(&self) -> Option<MediaPath> {
+        self.nominated
     }
 
     /// Where a datagram of the ICE agent's is really sent: answers to checks where they came from, everything
@@ -33,11 +45,11 @@ impl Path {
         const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
         const STUN_FIRST_BYTES: u8 = 3;
         if payload.starts_with(&BINDING_SUCCESS) && self.checked == Some(destination) {
-            self.nominated = Some((source, destination));
+            self.nominated = Some(MediaPath { source, destination });
         }
         match payload.first() {
             Some(first) if *first > STUN_FIRST_BYTES => {
-                self.nominated.unwrap_or((source, destination))
+                self.nominated.map_or((source, destination), |path| (path.source, path.destination))
             }
             _ => (source, destination),
         }

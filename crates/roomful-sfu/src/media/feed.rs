@@ -1,0 +1,257 @@
+//! `Feed`: one track on its way to one subscriber.
+//!
+//! It decides with its [`Egress`] what of the track the subscriber gets and under which numbers, writes and seals
+//! it where it will be sent from, and remembers enough to repeat any of it.
+
+use std::time::Instant;
+
+use roomful_rtp::Ssrc;
+use roomful_rtp::rtp::{HeaderFields, write_header};
+use roomful_rtp::sender_report::SentStream;
+
+use super::SessionKey;
+use super::ring::{Carried, Kept, PacketRing, Position};
+use super::sent::{Sent, SentPackets};
+use super::session::MediaSession;
+use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind};
+use crate::transmit::TransmitBuffer;
+use crate::transport::{OutgoingSsrcs, Section, SendFormat};
+
+/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 × 5 rounded up,
+/// original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
+/// larger only asks for room that stays unused.
+pub(super) const OVERHEAD: usize = 64;
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(super) session: SessionKey,
+    pub(super) ssrcs: OutgoingSsrcs,
+    section: Section,
+    egress: Egress,
+    /// How the format that was forwarded last is sent: consecutive packets nearly always share it.
+    format: Option<SendFormat>,
+    format_of: Option<crate::transport::Format>,
+    sent: SentPackets,
+    /// Extended sequence number of the next retransmission, in a stream of its own (RFC 4588 §4).
+    repair_seq: u64,
+    /// What was sent, for sender reports.
+    pub(super) stream: SentStream,
+    pub(super) newest: Option<Newest>,
+    /// When the egress wants to be asked about keyframes again, as last set.
+    pub(super) keyframe_timer: Option<Instant>,
+}
+
+/// How the timestamps of the newest packet relate to its publisher's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newest {
+    pub(super) layer: Layer,
+    /// What was added to the publisher's timestamp; wraps.
+    pub(super) offset: u32,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fed {
+    Sent,
+    /// Not meant for this subscriber, or it cannot be sent now.
+    Left,
+    /// The buffer is full: nothing was decided yet.
+    Full,
+}
+
+impl Feed {
+    pub(super) fn new(
+        session: SessionKey,
+        section: Section,
+        ssrcs: OutgoingSsrcs,
+        kind: MediaKind,
+        first_seq: u16,
+    ) -> Self {
+        // RFC 7587 §4.1, and every video codec's.
+        let clock_rate = match kind {
+            MediaKind::Audio => 48_000,
+            MediaKind::Video => 90_000,
+        };
+        Self {
+            session,
+            ssrcs,
+            section,
+            egress: Egress::new(kind, first_seq),
+            format: None,
+            format_of: None,
+            sent: SentPackets::default(),
+            repair_seq: u64::from(first_seq & 0x7fff),
+            stream: SentStream::new(clock_rate),
+            newest: None,
+            keyframe_timer: None,
+        }
+    }
+
+    pub(super) fn set_wanted(&mut self, wanted: Option<Layer>) {
+        self.egress.set_wanted(wanted);
+    }
+
+    pub(super) fn handle_stream_reset(&mut self, layer: Layer) {
+        self.egress.handle_stream_reset(layer);
+    }
+
+    pub(super) fn handle_keyframe_request(&mut self) {
+        self.egress.handle_keyframe_request();
+    }
+
+    pub(super) fn poll_keyframe_request(&mut self, now: Instant) -> Option<Layer> {
+        self.egress.poll_keyframe_request(now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.egress.poll_timeout()
+    }
+
+    /// Forwards one packet of the track, if the subscriber gets it.
+    pub(super) fn forward(
+        &mut self,
+        position: Position,
+        (kept, payload): (&Kept, &[u8]),
+        session: &mut MediaSession,
+        now: Instant,
+        into: &mut TransmitBuffer,
+    ) -> Fed {
+        if !into.has_room(payload.len() + OVERHEAD) {
+            return Fed::Full;
+        }
+        let incoming = IncomingPacket {
+            layer: kept.layer,
+            seq: kept.seq,
+            timestamp: kept.timestamp,
+            marker: kept.marker,
+            payload,
+            arrival: kept.arrival,
+            codec: kept.format.codec,
+        };
+        let Forward::Send(header) = self.egress.handle_packet(&incoming) else { return Fed::Left };
+        let Some(format) = self.send_format(kept.format, session) else { return Fed::Left };
+        let outgoing = Outgoing {
+            fields: HeaderFields {
+                marker: header.marker,
+                payload_type: format.payload_type,
+                sequence: header.seq as u16,
+                timestamp: header.timestamp,
+                ssrc: Ssrc(self.ssrcs.media),
+            },
+            index: header.seq,
+            carried: kept.extensions,
+            original: None,
+            payload,
+            vp8: header.vp8,
+        };
+        if !session.send(&outgoing, now, into) {
+            return Fed::Left;
+        }
+        self.stream.handle_sent(payload.len());
+        let offset = header.timestamp.wrapping_sub(kept.timestamp as u32);
+        self.newest = Some(Newest { layer: kept.layer, offset });
+        if format.repair.is_some() {
+            let vp8 = header.vp8;
+            let sent = Sent {
+                seq: header.seq,
+                position,
+                timestamp: header.timestamp,
+                vp8,
+                repeated: None,
+            };
+            self.sent.insert(sent, now);
+        }
+        Fed::Sent
+    }
+
+    /// Sends a packet again that was lost on the way (RFC 4588).
+    pub(super) fn repeat(
+        &mut self,
+        sequence: u16,
+        ring: &PacketRing,
+        session: &mut MediaSession,
+        now: Instant,
+        into: &mut TransmitBuffer,
+    ) -> Fed {
+        let Some(sent) = self.sent.take_for_repeat(sequence, now) else { return Fed::Left };
+        let Some((kept, payload)) = ring.get(sent.position) else { return Fed::Left };
+        if !into.has_room(payload.len() + OVERHEAD) {
+            return Fed::Full;
+        }
+        let format = self.send_format(kept.format, session).and_then(|one| one.repair);
+        let (Some(payload_type), Some(ssrc)) = (format, self.ssrcs.repair) else {
+            return Fed::Left;
+        };
+        let outgoing = Outgoing {
+            fields: HeaderFields {
+                marker: kept.marker,
+                payload_type,
+                sequence: self.repair_seq as u16,
+                timestamp: sent.timestamp,
+                ssrc: Ssrc(ssrc),
+            },
+            index: self.repair_seq,
+            carried: kept.extensions,
+            original: Some(sequence),
+            payload,
+            vp8: sent.vp8,
+        };
+        if !session.send(&outgoing, now, into) {
+            return Fed::Left;
+        }
+        self.repair_seq += 1;
+        Fed::Sent
+    }
+
+    fn send_format(
+        &mut self,
+        format: crate::transport::Format,
+        session: &MediaSession,
+    ) -> Option<SendFormat> {
+        if self.format_of != Some(format) {
+            self.format_of = Some(format);
+            self.format = session.negotiated.send_format(self.section, format);
+        }
+        self.format
+    }
+
+    /// The subscriber negotiated anew: payload types may have changed.
+    pub(super) fn forget_format(&mut self) {
+        self.format_of = None;
+    }
+}
+
+/// One packet as it will stand on the wire.
+pub(super) struct Outgoing<'a> {
+    pub(super) fields: HeaderFields,
+    /// Extended sequence number, the SRTP index (RFC 3711 §3.3.1).
+    pub(super) index: u64,
+    pub(super) carried: Carried,
+    /// The sequence number it had first, for a retransmission.
+    pub(super) original: Option<u16>,
+    pub(super) payload: &'a [u8],
+    pub(super) vp8: Option<crate::egress::Vp8Rewrite>,
+}
+
+impl Outgoing<'_> {
+    /// Writes header and payload to `out`; returns the lengths of the header and of the whole.
+    pub(super) fn write<'e>(
+        &self,
+        elements: impl Iterator<Item = (u8, &'e [u8])> + Clone,
+        out: &mut [u8],
+    ) -> Option<(usize, usize)> {
+        let header = write_header(out, &self.fields, elements)?;
+        let mut at = header;
+        if let Some(original) = self.original {
+            out.get_mut(at..at + 2)?.copy_from_slice(&original.to_be_bytes());
+            at += 2;
+        }
+        let body = out.get_mut(at..at + self.payload.len())?;
+        body.copy_from_slice(self.payload);
+        if let Some(rewrite) = &self.vp8 {
+            rewrite.apply(body);
+        }
+        Some((header, at + self.payload.len()))
+    }
+}

@@ -1,0 +1,163 @@
+//! `Track`: one publication's packets and everyone they are forwarded to.
+
+use std::time::Instant;
+
+use slotmap::SlotMap;
+
+use super::SessionKey;
+use super::feed::{Fed, Feed};
+use super::ring::{PacketRing, Position};
+use super::session::MediaSession;
+use crate::egress::{Layer, MediaKind};
+use crate::keyframes::KeyframeThrottle;
+use crate::transmit::TransmitBuffer;
+use crate::transport::Section;
+
+/// See the module text.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(super) publisher: SessionKey,
+    pub(super) kind: MediaKind,
+    /// Where its packets arrive.
+    pub(super) section: Section,
+    pub(super) muted: bool,
+    /// It stands in a queue of tracks to forward.
+    pub(super) waits: bool,
+    pub(super) ring: PacketRing,
+    feeds: Vec<Option<Feed>>,
+    pub(super) throttles: [KeyframeThrottle; Layer::COUNT],
+    round: Option<Round>,
+    /// Everything before it was handed to every feed, or is by the round under way.
+    forwarded: Position,
+    /// When a keyframe may have to be asked for, as last set.
+    pub(super) keyframe_timer: Option<Instant>,
+}
+
+/// A feed's place in its track. Reused once the feed is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FeedSlot(u32);
+
+/// Some packets on their way to all feeds: each feed gets all of them in one go, which keeps datagrams of one
+/// destination together, and a round can stop anywhere and go on later.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    from: Position,
+    to: Position,
+    feed: usize,
+    /// The next packet for that feed.
+    at: Position,
+}
+
+/// How far forwarding came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Every packet is on its way to every feed.
+    Done,
+    /// The buffer is full.
+    Full,
+}
+
+impl Track {
+    pub(super) fn new(publisher: SessionKey, kind: MediaKind, section: Section) -> Self {
+        Self {
+            publisher,
+            kind,
+            section,
+            muted: false,
+            waits: false,
+            ring: PacketRing::new(kind),
+            feeds: Vec::new(),
+            throttles: Default::default(),
+            round: None,
+            forwarded: Position::default(),
+            keyframe_timer: None,
+        }
+    }
+
+    pub(super) fn insert(&mut self, feed: Feed) -> FeedSlot {
+        let free = self.feeds.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.feeds.push(None);
+            self.feeds.len() - 1
+        });
+        self.feeds[index] = Some(feed);
+        FeedSlot(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn remove(&mut self, slot: FeedSlot) -> Option<Feed> {
+        self.feeds.get_mut(slot.index())?.take()
+    }
+
+    pub(super) fn feed(&self, slot: FeedSlot) -> Option<&Feed> {
+        self.feeds.get(slot.index())?.as_ref()
+    }
+
+    pub(super) fn feed_mut(&mut self, slot: FeedSlot) -> Option<&mut Feed> {
+        self.feeds.get_mut(slot.index())?.as_mut()
+    }
+
+    /// Every feed with its slot.
+    pub(super) fn feeds_mut(&mut self) -> impl Iterator<Item = (FeedSlot, &mut Feed)> {
+        let slots = (0..).map(FeedSlot);
+        slots.zip(&mut self.feeds).filter_map(|(slot, feed)| Some((slot, feed.as_mut()?)))
+    }
+
+    /// One of the encodings begins anew, under another SSRC.
+    pub(super) fn restart(&mut self, layer: Layer) {
+        for feed in self.feeds.iter_mut().flatten() {
+            feed.handle_stream_reset(layer);
+        }
+    }
+
+    /// A feed and the ring it repeats packets from.
+    pub(super) fn feed_and_ring(&mut self, slot: FeedSlot) -> Option<(&mut Feed, &PacketRing)> {
+        Some((self.feeds.get_mut(slot.index())?.as_mut()?, &self.ring))
+    }
+
+    /// Writes what waits to `into`, as far as there is room. Feeds whose keyframe wishes may have changed are
+    /// told to `wishing`.
+    pub(super) fn forward(
+        &mut self,
+        sessions: &mut SlotMap<SessionKey, MediaSession>,
+        now: Instant,
+        into: &mut TransmitBuffer,
+        mut wishing: impl FnMut(FeedSlot, &mut Feed, &mut [KeyframeThrottle; Layer::COUNT]),
+    ) -> Progress {
+        loop {
+            let Some(mut round) = self.round.take().or_else(|| self.next_round()) else {
+                return Progress::Done;
+            };
+            while let Some(feed) = self.feeds.get_mut(round.feed) {
+                if let Some(feed) = feed
+                    && let Some(session) = sessions.get_mut(feed.session)
+                {
+                    while round.at < round.to {
+                        if let Some(packet) = self.ring.get(round.at)
+                            && feed.forward(round.at, packet, session, now, into) == Fed::Full
+                        {
+                            self.round = Some(round);
+                            return Progress::Full;
+                        }
+                        round.at.0 += 1;
+                    }
+                    let slot = FeedSlot(u32::try_from(round.feed).unwrap_or(u32::MAX));
+                    wishing(slot, feed, &mut self.throttles);
+                }
+                round.feed += 1;
+                round.at = round.from;
+            }
+        }
+    }
+
+    fn next_round(&mut self) -> Option<Round> {
+        let (from, to) = (self.forwarded, self.ring.end());
+        self.forwarded = to;
+        (from < to).then_some(Round { from, to, feed: 0, at: from })
+    }
+}
+
+impl FeedSlot {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}

@@ -1,0 +1,122 @@
+//! Where SRTP keys come from: they are copied as DTLS hands them to `str0m`, which never sees RTP.
+//!
+//! `str0m` lets a program bring its own DTLS. This one is the usual one with an ear on it: when the handshake
+//! exports its keying material (RFC 5764 §4.2), a copy waits for whoever drives the transport on this thread.
+//! One transport is driven at a time on a thread, so what waits after a call is that transport's.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use roomful_rtp::srtp::{DtlsRole, MasterKeys, SrtpProfile};
+use str0m::config::DtlsCert;
+use str0m::crypto::dtls::{
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+    SrtpProfile as DtlsProfile,
+};
+use str0m::crypto::{CryptoError, CryptoProvider};
+
+thread_local! {
+    static EXPORTED: RefCell<Option<MasterKeys>> = const { RefCell::new(None) };
+}
+
+/// `provider` with an ear on its DTLS.
+pub(super) fn tapped(provider: CryptoProvider) -> CryptoProvider {
+    static TAP: OnceLock<KeyTap> = OnceLock::new();
+    let tap = TAP.get_or_init(|| KeyTap { dtls: provider.dtls_provider });
+    CryptoProvider { dtls_provider: tap, ..provider }
+}
+
+/// The keys that were exported since this was last called.
+pub(super) fn take_exported() -> Option<MasterKeys> {
+    EXPORTED.take()
+}
+
+#[derive(Debug)]
+struct KeyTap {
+    dtls: &'static dyn DtlsProvider,
+}
+
+impl DtlsProvider for KeyTap {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        self.dtls.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        certificate: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let dtls = self.dtls.new_dtls(certificate, now, version, mtu)?;
+        Ok(Box::new(TappedDtls { dtls }))
+    }
+}
+
+#[derive(Debug)]
+struct TappedDtls {
+    dtls: Box<dyn DtlsInstance>,
+}
+
+impl DtlsInstance for TappedDtls {
+    fn set_active(&mut self, active: bool) {
+        self.dtls.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.dtls.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
+        let role = if self.dtls.is_active() { DtlsRole::Client } else { DtlsRole::Server };
+        let output = self.dtls.poll_output(buffer);
+        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
+            EXPORTED.set(keys(material, *profile, role));
+        }
+        output
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.dtls.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.dtls.send_application_data(data)
+    }
+
+    fn is_active(&self) -> bool {
+        self.dtls.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.dtls.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.dtls.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.dtls.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.dtls.close()
+    }
+}
+
+fn keys(material: &[u8], profile: DtlsProfile, role: DtlsRole) -> Option<MasterKeys> {
+    let profile = match profile {
+        DtlsProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmHmacSha1_80,
+        DtlsProfile::AEAD_AES_128_GCM => SrtpProfile::AeadAes128Gcm,
+        DtlsProfile::AEAD_AES_256_GCM => SrtpProfile::AeadAes256Gcm,
+        _ => {
+            tracing::warn!(?profile, "an unknown SRTP profile was negotiated: no media will flow");
+            return None;
+        }
+    };
+    MasterKeys::from_exported(profile, material, role)
+        .inspect_err(|error| tracing::warn!(%error, "the handshake exported no SRTP keys: no media will flow"))
+        .ok()
+}
