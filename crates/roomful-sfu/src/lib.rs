@@ -1,5 +1,6 @@
 //! The sans-IO core of Roomful.
 
+pub mod administration;
 mod audience;
 mod client;
 mod clock;

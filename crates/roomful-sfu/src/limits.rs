@@ -58,6 +58,17 @@ pub(crate) fn check_description<'a>(
     ])
 }
 
+/// Checks the description of a room.
+pub(crate) fn check_room_metadata(metadata: &str) -> Result<(), OverLimit> {
+    check([("bytes of metadata", metadata.len(), METADATA)])
+}
+
+/// Checks a room that is to be made.
+pub(crate) fn check_room(request: &proto::CreateRoomRequest) -> Result<(), OverLimit> {
+    check([("bytes of the room's name", request.name.len(), LABEL)])?;
+    check_room_metadata(&request.metadata)
+}
+
 /// Checks what a join request brings besides its offer.
 pub(crate) fn check_join(request: &proto::JoinRequest) -> Result<(), OverLimit> {
     check([("tracks in the join request", request.add_track_requests.len(), PUBLICATIONS)])

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use livekit_protocol::SignalResponse;
 
+use crate::administration::{AdministrationError, Reply, RequestId};
 use crate::ids::{ConnectionId, RoomName};
 
 /// One thing for the shell to do. Drain with [`crate::Sfu::poll_output`] until [`Output::Timeout`]. Datagrams leave
@@ -21,6 +22,13 @@ pub enum Output {
     Close {
         /// The connection to close.
         connection: ConnectionId,
+    },
+    /// The answer to what [`crate::Sfu::administer`] was asked.
+    Reply {
+        /// What was asked.
+        request: RequestId,
+        /// How it went.
+        outcome: Result<Reply, AdministrationError>,
     },
     /// Something a log, a metric or a placement table wants to know.
     Event(SfuEvent),

@@ -4,6 +4,7 @@
 //! is locked. After every verb the room has settled: each transport is drained and each consequence queued
 //! in [`Room::poll_output`].
 
+mod administration;
 mod admission;
 mod audience;
 mod data;
@@ -11,10 +12,12 @@ mod departures;
 mod forwarding;
 mod lifetime;
 mod negotiation;
+mod news;
 mod people;
 mod presence;
 mod resumption;
 mod roster;
+mod rpc;
 mod scenarios;
 mod tokens;
 mod tracks;
@@ -26,6 +29,7 @@ use std::time::Instant;
 use livekit_protocol as proto;
 use proto::leave_request::Action;
 
+use crate::administration::{AdministrationError, Reply, RequestId};
 use crate::clock::WallClock;
 use crate::codecs::EnabledCodecs;
 use crate::egress::codec::Codec;
@@ -38,6 +42,7 @@ use crate::speakers::Speakers;
 use crate::timers::Timers;
 use crate::token::Grant;
 use crate::transport::{TransportEvent, TransportOutput};
+use administration::FromOutside;
 pub(crate) use admission::Newcomer;
 use departures::Departures;
 use lifetime::Lifetime;
@@ -53,6 +58,7 @@ pub(crate) struct Room {
     departures: Departures,
     lifetime: Lifetime,
     media: MediaPlane,
+    outside: FromOutside,
     speakers: Speakers,
     /// WebSockets that are to be cut, for a test.
     cuts: BTreeMap<ParticipantId, Cut>,
@@ -99,6 +105,11 @@ pub(crate) enum RoomOutput {
         participant: ParticipantId,
         ufrag: String,
     },
+    /// The answer to what the server API asked.
+    Reply {
+        request: RequestId,
+        outcome: Result<Reply, AdministrationError>,
+    },
     /// The participant is no longer in the room.
     Gone {
         participant: ParticipantId,
@@ -123,6 +134,10 @@ enum Timer {
     SimulatedSpeech(ParticipantId),
     /// The room ends if nobody has come by then.
     End,
+    /// Participants are told how many they are.
+    News,
+    /// A method called by the server API should have answered.
+    Call(RequestId),
 }
 
 impl Room {
@@ -147,6 +162,7 @@ impl Room {
             departures: Departures::default(),
             lifetime: Lifetime::default(),
             media: MediaPlane::new(),
+            outside: FromOutside::default(),
             speakers: Speakers::new(),
             cuts: BTreeMap::new(),
             timers: Timers::new(),
@@ -264,6 +280,8 @@ impl Room {
             Timer::Speakers => self.report_speakers(now),
             Timer::SimulatedSpeech(id) => self.tell_simulated_speaker(id, false),
             Timer::End => self.end_deserted(now),
+            Timer::News => self.tell_room(),
+            Timer::Call(request) => self.give_call_up(request),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
+mod administration;
 mod people;
 mod transmits;
 
@@ -354,6 +355,9 @@ impl Sfu {
                 RoomOutput::Close { connection } => {
                     self.connections.remove(&connection);
                     self.outputs.push_back(Output::Close { connection });
+                }
+                RoomOutput::Reply { request, outcome } => {
+                    self.outputs.push_back(Output::Reply { request, outcome });
                 }
                 RoomOutput::Reachable { participant, ufrag } => {
                     self.demux.learn_ufrag(participant, &ufrag);

@@ -105,6 +105,10 @@ pub(crate) enum Change {
     SubscriptionAllowed { publisher: String, track: TrackSid, allowed: bool },
     /// You cannot have that track.
     SubscriptionRefused { track: TrackSid, error: proto::SubscriptionError },
+    /// Your track was muted or unmuted for you: do the same at your end.
+    Muted { track: TrackSid, muted: bool },
+    /// The room is as follows now.
+    RoomUpdated(Box<proto::Room>),
     /// Who began, changed or stopped talking.
     Speakers(Vec<proto::SpeakerInfo>),
     /// How well connected participants are.

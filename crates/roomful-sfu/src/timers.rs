@@ -32,6 +32,11 @@ impl<K: Copy + Ord> Timers<K> {
         }
     }
 
+    /// Whether `key` has a deadline.
+    pub(crate) fn is_set(&self, key: K) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Takes one key whose deadline has come.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = *self.by_time.first()?;

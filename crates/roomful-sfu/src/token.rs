@@ -13,7 +13,9 @@ use proto::participant_info::Kind;
 
 use crate::ids::{Identity, RoomName, UnixTime};
 use crate::token::claims::Claims;
+pub use api::ApiGrant;
 
+mod api;
 mod claims;
 mod permissions;
 
@@ -148,16 +150,7 @@ impl ApiKeys {
     /// Checks form, algorithm, key, signature, times and grant of `token`, in this order, and
     /// returns what it allows.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<Grant, TokenError> {
-        if token.is_empty() {
-            return Err(TokenError::Missing);
-        }
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::TooLong { size: token.len() });
-        }
-        require_hs256(token)?;
-        let claims = self.verify_signature(token)?;
-        require_valid_at(&claims, now)?;
-        claims.into_grant()
+        self.verified_claims(token, now)?.into_grant()
     }
 
     /// Signs a token for `grant` with the first key, valid from `now` (back-dated by nothing: the
@@ -175,6 +168,19 @@ impl ApiKeys {
         let soonest = UnixTime(now.0.saturating_add(lasts.as_secs()));
         let expires = grant.expires.map_or(soonest, |before| before.max(soonest));
         self.sign(grant, now, expires)
+    }
+
+    fn verified_claims(&self, token: &str, now: UnixTime) -> Result<Claims, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong { size: token.len() });
+        }
+        require_hs256(token)?;
+        let claims = self.verify_signature(token)?;
+        require_valid_at(&claims, now)?;
+        Ok(claims)
     }
 
     fn verify_signature(&self, token: &str) -> Result<Claims, TokenError> {

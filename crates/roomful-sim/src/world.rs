@@ -1,5 +1,6 @@
 //! `World`: one core, one network, many clients, and the one clock they share.
 
+mod api;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub struct World {
     routes: BTreeMap<SocketAddr, ClientId>,
     heartbeat: Instant,
     events: Vec<SfuEvent>,
+    replies: api::Replies,
     pub(crate) violations: Vec<String>,
     rng: fastrand::Rng,
     idle_turns: u32,
@@ -149,6 +151,7 @@ impl World {
             routes: BTreeMap::new(),
             heartbeat: start + HEARTBEAT,
             events: Vec::new(),
+            replies: api::Replies::default(),
             violations: Vec::new(),
             rng,
             idle_turns: 0,

@@ -7,6 +7,7 @@
 //! | `/healthcheck` | `ok` |
 //! | `/api/version` | the server's name and version |
 //! | `/api/token` | a token for the page, in LiveKit's token-source format |
+//! | `/twirp/{service}/{method}` | LiveKit's server API |
 //! | `/rtc/v1` | the signalling WebSocket |
 //! | `/rtc/v1/validate` | why the WebSocket was refused |
 
@@ -19,7 +20,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
 
@@ -34,6 +35,7 @@ mod origin;
 mod reached;
 mod rtc;
 mod serve;
+mod twirp;
 
 pub(crate) use identity::IdentityMaker;
 pub(crate) use serve::Connections;
@@ -94,7 +96,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthcheck", get(async || "ok"))
         .route("/api/version", get(api::version))
         .route("/api/token", token)
-        .route("/api/{*rest}", axum::routing::any(api::unknown))
+        .route("/api/{*rest}", any(api::unknown))
+        .route("/twirp/{*route}", any(twirp::serve))
         .route("/rtc/v1", get(rtc::connect))
         .route("/rtc/v1/validate", get(rtc::validate))
         .route("/rtc", get(rtc::too_old))

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use livekit_protocol::SignalRequest;
 use mio::Waker;
+use roomful_sfu::administration::{Administration, AdministrationError, Reply};
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
 use roomful_sfu::{Seed, SfuConfig};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
@@ -56,9 +57,19 @@ pub(crate) enum Mail {
         /// The connection that was.
         connection: ConnectionId,
     },
+    /// The server API asks something.
+    Administer {
+        /// What it asks.
+        what: Box<Administration>,
+        /// Where the answer goes; whoever asked may be gone by then.
+        reply: Answer,
+    },
     /// End every call and the worker.
     Shutdown,
 }
+
+/// Where the answer to the server API goes.
+pub(crate) type Answer = oneshot::Sender<Result<Reply, AdministrationError>>;
 
 /// What a worker needs to start.
 pub(crate) struct WorkerSeed {

@@ -184,6 +184,7 @@ impl Room {
                 self.tell(other, Change::Participants(vec![info.clone()]));
             }
         }
+        self.end_calls_of(id);
         self.arrange_end(now);
         self.outputs.push_back(RoomOutput::Gone { participant: id });
     }

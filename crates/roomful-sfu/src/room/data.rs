@@ -40,7 +40,10 @@ impl Room {
             tracing::debug!(participant = from.0, "a repeated data message");
             return;
         }
-        let sender = &*sender;
+        if self.handle_answer(from, &packet) {
+            return;
+        }
+        let Some(sender) = self.participants.get(&from) else { return };
         let Some(readers) = readers(&packet, sender) else { return };
         sign(&mut packet, sender);
         set_channel(&mut packet, channel);
@@ -57,7 +60,14 @@ impl Room {
         }
     }
 
-    fn send_data(&mut self, to: ParticipantId, channel: Channel, message: &[u8], now: Instant) {
+    /// Sends one message, unless the recipient cannot keep up: then it is sent away to reconnect.
+    pub(super) fn send_data(
+        &mut self,
+        to: ParticipantId,
+        channel: Channel,
+        message: &[u8],
+        now: Instant,
+    ) {
         let Some(recipient) = self.participants.get_mut(&to) else { return };
         self.touched.push(to);
         match channel {

@@ -39,9 +39,10 @@ impl Room {
         self.settle(now);
     }
 
-    /// Sets or clears the deadline after which the room ends. To be called whenever somebody comes or goes, and once
-    /// at the beginning.
+    /// Sets or clears the deadline after which the room ends, and tells who is left how many they are. To be called
+    /// whenever somebody comes or goes, and once at the beginning.
     pub(crate) fn arrange_end(&mut self, now: Instant) {
+        self.tell_room_soon(now);
         let is_deserted = self.participants.values().all(Participant::is_dependent);
         if !is_deserted {
             self.lifetime.was_entered = true;

@@ -95,6 +95,8 @@ impl Room {
         }
         self.tell_everyone_about(id, now);
         self.refresh_token(id, now);
+        // Agents and recorders keep no room open.
+        self.arrange_end(now);
         self.settle(now);
     }
 

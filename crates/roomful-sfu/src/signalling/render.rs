@@ -77,6 +77,10 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
                 err: error.into(),
             })
         }
+        Change::Muted { track, muted } => {
+            Outgoing::Mute(proto::MuteTrackRequest { sid: track.to_string(), muted })
+        }
+        Change::RoomUpdated(room) => Outgoing::RoomUpdate(proto::RoomUpdate { room: Some(*room) }),
         Change::Speakers(speakers) => {
             Outgoing::SpeakersChanged(proto::SpeakersChanged { speakers })
         }

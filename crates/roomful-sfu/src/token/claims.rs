@@ -26,7 +26,7 @@ pub(super) struct Claims {
     name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     kind: String,
-    video: Option<VideoClaims>,
+    pub(super) video: Option<VideoClaims>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     metadata: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -38,11 +38,13 @@ pub(super) struct Claims {
 /// What the bearer may do in rooms. `None` is not `Some(false)`: absent permissions are granted.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct VideoClaims {
-    room_join: bool,
-    room: String,
+pub(super) struct VideoClaims {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    room_create: bool,
+    room_join: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) room: String,
+    #[serde(flatten)]
+    pub(super) api: ApiClaims,
     #[serde(skip_serializing_if = "Option::is_none")]
     can_publish: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,11 +60,25 @@ struct VideoClaims {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     recorder: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    agent: bool,
+    pub(super) agent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     can_subscribe_metrics: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     can_manage_agent_session: Option<bool>,
+}
+
+/// What the bearer may ask of the server API.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ApiClaims {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) room_create: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) room_list: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) room_admin: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) destination_room: String,
 }
 
 impl Claims {
@@ -76,7 +92,7 @@ impl Claims {
         let video = VideoClaims {
             room_join: true,
             room: grant.room.as_str().to_owned(),
-            room_create: grant.can_create_room,
+            api: ApiClaims { room_create: grant.can_create_room, ..Default::default() },
             can_publish: Some(may.can_publish),
             can_subscribe: Some(may.can_subscribe),
             can_publish_data: Some(may.can_publish_data),
@@ -123,7 +139,7 @@ impl Claims {
             metadata: self.metadata,
             attributes: self.attributes,
             kind: Kind::from_str_name(&self.kind.to_uppercase()).unwrap_or(Kind::Standard),
-            can_create_room: video.room_create,
+            can_create_room: video.api.room_create,
             permissions: video.into_permissions(),
             room_configuration: self.room_config,
             expires: self.exp.map(NumericDate::as_unix_time),

@@ -256,6 +256,26 @@ impl Client {
         }
     }
 
+    /// The server muted a track: its client does the same, and says so.
+    pub(super) fn handle_mute(&mut self, mute: &proto::MuteTrackRequest) {
+        if let Some(key) = self.key_of(&mute.sid) {
+            self.set_muted(key, mute.muted);
+        }
+    }
+
+    /// The server ended a track, or confirms that this client did.
+    pub(super) fn end_track(&mut self, sid: &str, now: Instant) {
+        if let Some(key) = self.key_of(sid)
+            && self.track(key).is_some_and(|track| !track.is_ended())
+        {
+            self.unpublish(key, now);
+        }
+    }
+
+    fn key_of(&self, sid: &str) -> Option<TrackKey> {
+        self.tracks().find(|(_, track)| track.sid() == Some(sid)).map(|(key, _)| key)
+    }
+
     /// Changes how loud a microphone is.
     pub fn set_level(&mut self, key: TrackKey, to: u8) {
         if let Some(LocalTrack { encoders: Encoders::Audio(_, level), .. }) =

@@ -86,7 +86,12 @@ impl Client {
                 let sid = published.track.map(|track| track.sid).unwrap_or_default();
                 self.handle_track_published(&published.cid, &sid, now);
             }
-            Response::TrackUnpublished(gone) => self.signalling.unpublished.push(gone.track_sid),
+            Response::TrackUnpublished(gone) => {
+                self.end_track(&gone.track_sid, now);
+                self.signalling.unpublished.push(gone.track_sid);
+            }
+            Response::Mute(mute) => self.handle_mute(&mute),
+            Response::RoomUpdate(update) => self.signalling.room = update.room,
             Response::MediaSectionsRequirement(needed) => {
                 self.negotiation
                     .need_sections(needed.num_audios as usize, needed.num_videos as usize);
@@ -160,6 +165,16 @@ impl Client {
     /// Its participant sid.
     pub fn sid(&self) -> Option<&str> {
         self.signalling.sid()
+    }
+
+    /// Itself, as it was told last.
+    pub fn me(&self) -> Option<&proto::ParticipantInfo> {
+        self.signalling.me.as_ref()
+    }
+
+    /// The room it is in, as it was told last.
+    pub fn room(&self) -> Option<&proto::Room> {
+        self.signalling.room.as_ref()
     }
 
     /// Sid of the room it joined.

@@ -146,6 +146,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.events.push(event),
+                Output::Reply { request, outcome } => self.handle_reply(request, outcome),
                 Output::Timeout(at) => {
                     self.sfu_timeout = at;
                     break;

@@ -7,6 +7,7 @@
     reason = "the functions that tests share fail as tests do"
 )]
 
+mod administration;
 mod calls;
 mod churn;
 mod data;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use roomful_sfu::administration::RequestId;
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::transmit::TransmitBuffer;
 use roomful_sfu::{Datagram, Output, Sfu, SfuEvent};
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::outbox::SendError;
 use super::readiness::Readiness;
-use super::{CloseCause, Mail, Outbox, WorkerSeed};
+use super::{Answer, CloseCause, Mail, Outbox, WorkerSeed};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 
 const SOCKET: Token = Token(0);
@@ -47,6 +48,9 @@ struct State {
     sfu: Sfu,
     outboxes: BTreeMap<ConnectionId, Outbox>,
     transmits: TransmitBuffer,
+    /// What the server API asked and was not answered yet: as many as its connections.
+    asked: BTreeMap<RequestId, Answer>,
+    last_request: RequestId,
     sends: SendQueue,
     /// Datagrams the kernel did not take.
     unsent: u64,
@@ -65,6 +69,8 @@ impl EventLoop {
             sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
             outboxes: BTreeMap::new(),
             transmits: TransmitBuffer::new(),
+            asked: BTreeMap::new(),
+            last_request: RequestId(0),
             sends: SendQueue::new(),
             unsent: 0,
             next_timeout: now,
@@ -179,6 +185,11 @@ impl State {
                     self.sfu.handle_disconnect(connection, now);
                 }
             }
+            Mail::Administer { what, reply } => {
+                self.last_request.0 += 1;
+                self.asked.insert(self.last_request, reply);
+                self.sfu.administer(self.last_request, *what, now);
+            }
             Mail::Message { .. } | Mail::Alive { .. } | Mail::Shutdown => return,
         }
         self.drain(now);
@@ -218,6 +229,12 @@ impl State {
                 Output::Close { connection } => {
                     if let Some(outbox) = self.outboxes.remove(&connection) {
                         outbox.close(CloseCause::Finished);
+                    }
+                }
+                Output::Reply { request, outcome } => {
+                    if let Some(asked) = self.asked.remove(&request) {
+                        // Whoever asked may have given up.
+                        let _ = asked.send(outcome);
                     }
                 }
                 Output::Event(event) => log_event(&event),

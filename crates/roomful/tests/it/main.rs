@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; helpers outside of test functions count, too"
 )]
 
+mod api;
 mod http;
 mod program;
 mod signalling;

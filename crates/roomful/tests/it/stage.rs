@@ -14,7 +14,7 @@ use prost::Message as _;
 use roomful::config::Flags;
 use roomful::{Config, Server};
 use roomful_sfu::ids::{Identity, RoomName, UnixTime};
-use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant};
+use roomful_sfu::token::{ApiGrant, ApiKey, ApiKeys, ApiSecret, Grant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -260,6 +260,14 @@ pub(crate) fn token_until(room: &str, identity: &str, seconds: i64) -> String {
     keys.insert(ApiKey::new(KEY), ApiSecret::new(SECRET));
     let expires = UnixTime(now.checked_add_signed(seconds).unwrap());
     keys.sign(&grant, UnixTime(now), expires).unwrap()
+}
+
+/// A token of the tests' key for the server API, valid for a minute.
+pub(crate) fn api_token(grant: &ApiGrant) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut keys = ApiKeys::default();
+    keys.insert(ApiKey::new(KEY), ApiSecret::new(SECRET));
+    keys.sign_api(grant, UnixTime(now), UnixTime(now + 60)).unwrap()
 }
 
 /// The value of the query parameter, without an offer.

@@ -1,0 +1,49 @@
+//! The server API, spoken to the core as the shell speaks it.
+
+use std::collections::BTreeMap;
+
+use roomful_sfu::administration::{Administration, AdministrationError, Reply, RequestId};
+
+use super::World;
+
+/// What was asked, and what came back.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    asked: u64,
+    outcomes: BTreeMap<RequestId, Result<Reply, AdministrationError>>,
+}
+
+impl World {
+    /// Asks what may take time to answer.
+    pub fn ask(&mut self, what: Administration) -> RequestId {
+        self.replies.asked += 1;
+        let request = RequestId(self.replies.asked);
+        self.sfu.administer(request, what, self.now);
+        self.drain_sfu();
+        request
+    }
+
+    /// What was answered by now.
+    pub fn reply(&self, request: RequestId) -> Option<&Result<Reply, AdministrationError>> {
+        self.replies.outcomes.get(&request)
+    }
+
+    /// Asks what is answered at once. `None`: it was not.
+    pub fn administer(
+        &mut self,
+        what: Administration,
+    ) -> Option<Result<Reply, AdministrationError>> {
+        let request = self.ask(what);
+        self.reply(request).cloned()
+    }
+
+    pub(super) fn handle_reply(
+        &mut self,
+        request: RequestId,
+        outcome: Result<Reply, AdministrationError>,
+    ) {
+        if self.replies.outcomes.insert(request, outcome).is_some() {
+            self.violations.push(format!("{request:?} was answered twice"));
+        }
+    }
+}
