@@ -52,6 +52,7 @@ Usage: cargo xtask bench [options]
   --pairs N          how often each comparison is repeated (5)
   --seconds S        how long each run measures (5)
   --write            put the results into bench/results, to be committed
+  --rough            count runs on a machine that is busy with other things, too: to try things out
   --prove            only show that delay and loss are seen as what they are
   --profile          where the server's time goes, function by function
   browsers [pattern] instead: calls through real browsers

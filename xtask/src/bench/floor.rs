@@ -120,7 +120,7 @@ mod tests {
         let received = report("ready\n{\"packets\":970,\"sockets\":1,\"odd\":0}\n").unwrap();
         let measured = measured(&sent(480), &received).unwrap();
         assert_eq!((measured.loss_percent, measured.cpu_us_per_packet), (Some(3.0), Some(1.5)));
-        assert!(measured.fault().is_some());
+        assert!(measured.fault(false).is_some());
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     /// Whether the results replace those in `bench/results`.
     pub(crate) write: bool,
+    /// Whether to count runs beside which other programs used the generator's core: for trying things out.
+    pub(crate) rough: bool,
     /// When to stop starting anything new.
     pub(crate) budget: Option<Duration>,
 }
@@ -52,6 +54,7 @@ impl Options {
             seconds: SECONDS,
             only: Vec::new(),
             write: false,
+            rough: false,
             budget: None,
         };
         let mut rest = arguments.iter();
@@ -61,6 +64,7 @@ impl Options {
                 "--quick" => options.quicken(),
                 "--prove" => options.task = Task::Prove,
                 "--profile" => options.task = Task::Profile,
+                "--rough" => options.rough = true,
                 "--write" => options.write = true,
                 "--pairs" => options.pairs = value()?.parse().context("--pairs takes a number")?,
                 "--seconds" => {
@@ -71,6 +75,10 @@ impl Options {
             }
         }
         ensure!(options.pairs > 0, "--pairs has to be at least 1");
+        ensure!(
+            !(options.rough && options.write),
+            "rough figures are not kept: --rough or --write"
+        );
         ensure!((1.0..=600.0).contains(&options.seconds), "--seconds has to be from 1 to 600");
         Ok(options)
     }
@@ -107,7 +115,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        for arguments in [&["--fast"][..], &["--pairs"], &["--pairs", "0"], &["--seconds", "x"]] {
+        for arguments in [
+            &["--fast"][..],
+            &["--pairs"],
+            &["--pairs", "0"],
+            &["--seconds", "x"],
+            &["--rough", "--write"],
+        ] {
             assert!(Options::parse(arguments).is_err(), "{arguments:?}");
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(root: &Path, bench: &mut Bench) -> Result<bool> {
             .generator
             .run(&bench.network, &server, &load, LOAD_SECONDS, &mut || sampler.look())?;
     sampler.finish()?;
-    if let Some(fault) = measured.fault() {
+    if let Some(fault) = measured.fault(false) {
         println!("the run would not count, so its profile may mislead: {fault}");
     }
     let text = markdown(&read(&data)?, measured.cpu_us_per_packet);

@@ -166,7 +166,7 @@ impl Bench {
             variant.duration(self.options.seconds).as_secs()
         );
         let (void, measured, raw) = match self.run(variant) {
-            Ok((measured, raw)) => (measured.fault(), measured, raw),
+            Ok((measured, raw)) => (measured.fault(self.options.rough), measured, raw),
             Err(error) => (Some(format!("{error:#}")), Measured::default(), Value::Null),
         };
         println!("    {}", describe(&measured, void.as_deref()));
