@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use roomful_rtp::Ssrc;
-use roomful_rtp::rtp::{HeaderFields, write_header};
+use roomful_rtp::rtp::{HeaderFields, write_header, write_padding};
 use roomful_rtp::sender_report::SentStream;
 
 use super::SessionKey;
@@ -48,6 +48,13 @@ pub(super) struct Newest {
     pub(super) layer: Layer,
     /// What was added to the publisher's timestamp; wraps.
     pub(super) offset: u32,
+}
+
+/// Where a packet stands in its ring, and how much it is padded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    pub(super) padding: u8,
 }
 
 /// What became of a packet.
@@ -111,13 +118,13 @@ impl Feed {
     /// Forwards one packet of the track, if the subscriber gets it.
     pub(super) fn forward(
         &mut self,
-        position: Position,
+        place: Place,
         (kept, payload): (&Kept, &[u8]),
         session: &mut MediaSession,
         now: Instant,
         into: &mut TransmitBuffer,
     ) -> Fed {
-        if !into.has_room(payload.len() + OVERHEAD) {
+        if !into.has_room(payload.len() + usize::from(place.padding) + OVERHEAD) {
             return Fed::Full;
         }
         let incoming = IncomingPacket {
@@ -143,6 +150,7 @@ impl Feed {
             carried: kept.extensions,
             original: None,
             payload,
+            padding: place.padding,
             vp8: header.vp8,
         };
         if !session.send(&outgoing, now, into) {
@@ -155,7 +163,7 @@ impl Feed {
             let vp8 = header.vp8;
             let sent = Sent {
                 seq: header.seq,
-                position,
+                position: place.position,
                 timestamp: header.timestamp,
                 vp8,
                 repeated: None,
@@ -195,6 +203,7 @@ impl Feed {
             carried: kept.extensions,
             original: Some(sequence),
             payload,
+            padding: 0,
             vp8: sent.vp8,
         };
         if !session.send(&outgoing, now, into) {
@@ -231,6 +240,8 @@ pub(super) struct Outgoing<'a> {
     /// The sequence number it had first, for a retransmission.
     pub(super) original: Option<u16>,
     pub(super) payload: &'a [u8],
+    /// Bytes of padding behind the payload.
+    pub(super) padding: u8,
     pub(super) vp8: Option<crate::egress::Vp8Rewrite>,
 }
 
@@ -252,6 +263,10 @@ impl Outgoing<'_> {
         if let Some(rewrite) = &self.vp8 {
             rewrite.apply(body);
         }
-        Some((header, at + self.payload.len()))
+        let end = at + self.payload.len();
+        match self.padding {
+            0 => Some((header, end)),
+            padding => Some((header, write_padding(out, end, padding)?)),
+        }
     }
 }

@@ -134,7 +134,7 @@ impl MediaSession {
                 .map(|id| (id, &orientation_byte[..])),
         ];
         let sealer = &srtp.sealer;
-        let capacity = packet.payload.len() + OVERHEAD;
+        let capacity = packet.payload.len() + usize::from(packet.padding) + OVERHEAD;
         let mut length = 0;
         let written = into.write(path.source, path.destination, capacity, |out| {
             let (header, plain) = packet.write(elements.iter().flatten().copied(), out)?;

@@ -305,6 +305,29 @@ fn a_burst_to_many_arrives_whole_and_in_order_in_slices() {
 }
 
 #[test]
+fn packets_of_a_frame_are_padded_to_one_length_and_repeated_without_padding() {
+    let mut stage = Stage::new();
+    let (mut ann, mut bob) = (stage.join(1), stage.join(2));
+    stage.subscribe(&bob, &ann);
+    stage.send(&mut ann, PICTURES, &KEYFRAME);
+    stage.drain();
+    let payloads_sent =
+        [1_000, 1_001, 1_000, 1_001].map(|length| [&DELTA[..], &vec![7; length]].concat());
+    for payload in &payloads_sent {
+        stage.send(&mut ann, PICTURES, payload);
+    }
+    let sent = stage.drain();
+    let lengths: Vec<usize> = sent.iter().map(|(_, datagram)| datagram.len()).collect();
+    assert_eq!(lengths, [lengths[0]; 4], "one message for the kernel");
+    let read = bob.read(&sent);
+    assert_eq!(payloads(&read), payloads_sent);
+    let mut nack = bob.rtcp(|writer| assert!(writer.nack(Ssrc(1), Ssrc(7), [read[0].sequence])));
+    stage.plane.handle_datagram(bob.key, &mut nack, stage.now);
+    let again = bob.read(&stage.drain());
+    assert_eq!(again[0].payload[2..], payloads_sent[0]);
+}
+
+#[test]
 fn who_left_gets_nothing_and_what_is_muted_goes_nowhere() {
     let mut stage = Stage::new();
     let (mut ann, mut bob, mut eve) = (stage.join(1), stage.join(2), stage.join(3));

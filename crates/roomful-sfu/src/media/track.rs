@@ -5,12 +5,12 @@ use std::time::Instant;
 use slotmap::SlotMap;
 
 use super::SessionKey;
-use super::feed::{Fed, Feed};
+use super::feed::{Fed, Feed, Place};
 use super::ring::{PacketRing, Position};
 use super::session::MediaSession;
 use crate::egress::{Layer, MediaKind};
 use crate::keyframes::KeyframeThrottle;
-use crate::transmit::TransmitBuffer;
+use crate::transmit::{TransmitBuffer, level};
 use crate::transport::Section;
 
 /// See the module text.
@@ -27,6 +27,10 @@ pub(crate) struct Track {
     feeds: Vec<Option<Feed>>,
     pub(super) throttles: [KeyframeThrottle; Layer::COUNT],
     round: Option<Round>,
+    /// Padding of each packet of the round.
+    paddings: Vec<u8>,
+    /// Memory for working the paddings out.
+    lengths: Vec<usize>,
     /// Everything before it was handed to every feed, or is by the round under way.
     forwarded: Position,
     /// When a keyframe may have to be asked for, as last set.
@@ -69,6 +73,8 @@ impl Track {
             feeds: Vec::new(),
             throttles: Default::default(),
             round: None,
+            paddings: Vec::new(),
+            lengths: Vec::new(),
             forwarded: Position::default(),
             keyframe_timer: None,
         }
@@ -132,11 +138,15 @@ impl Track {
                     && let Some(session) = sessions.get_mut(feed.session)
                 {
                     while round.at < round.to {
-                        if let Some(packet) = self.ring.get(round.at)
-                            && feed.forward(round.at, packet, session, now, into) == Fed::Full
-                        {
-                            self.round = Some(round);
-                            return Progress::Full;
+                        let padding = self.paddings.get((round.at.0 - round.from.0) as usize);
+                        if let Some((kept, payload)) = self.ring.get(round.at) {
+                            let place =
+                                Place { position: round.at, padding: *padding.unwrap_or(&0) };
+                            let fed = feed.forward(place, (kept, payload), session, now, into);
+                            if fed == Fed::Full {
+                                self.round = Some(round);
+                                return Progress::Full;
+                            }
                         }
                         round.at.0 += 1;
                     }
@@ -152,7 +162,41 @@ impl Track {
     fn next_round(&mut self) -> Option<Round> {
         let (from, to) = (self.forwarded, self.ring.end());
         self.forwarded = to;
-        (from < to).then_some(Round { from, to, feed: 0, at: from })
+        if from == to {
+            return None;
+        }
+        self.pad(from, to);
+        Some(Round { from, to, feed: 0, at: from })
+    }
+
+    /// Works out which packets of a round to pad, so that those of one layer leave in few messages.
+    fn pad(&mut self, from: Position, to: Position) {
+        let positions = || (from.0..to.0).map(Position);
+        self.paddings.clear();
+        self.paddings.resize((to.0 - from.0) as usize, 0);
+        for layer in Layer::ALL {
+            let ring = &self.ring;
+            let length = |position| {
+                let (kept, payload) = ring.get(position)?;
+                // An extension that only some packets carry takes a word (RFC 8285 §4.1).
+                let extension = if kept.extensions.orientation.is_some() { 4 } else { 0 };
+                (kept.layer == layer && !payload.is_empty()).then_some(payload.len() + extension)
+            };
+            self.lengths.clear();
+            self.lengths.extend(positions().filter_map(length));
+            if self.lengths.len() < 2 {
+                continue;
+            }
+            level(&mut self.lengths);
+            let own = self
+                .paddings
+                .iter_mut()
+                .zip(positions())
+                .filter_map(|(padding, position)| Some((padding, length(position)?)));
+            for ((padding, length), levelled) in own.zip(&self.lengths) {
+                *padding = u8::try_from(levelled - length).unwrap_or(0);
+            }
+        }
     }
 }
 
