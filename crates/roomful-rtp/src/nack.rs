@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// Watches the sequence numbers of one received stream and says which missing packets its sender
 /// should be asked for (RFC 4585 §6.2.1).
 ///
-/// Numbers are extended past 16 bits by the caller. After every call, drain [`NackGenerator::poll`]
-/// and come back at [`NackGenerator::poll_timeout`]. Its memory follows the largest number of packets
+/// Numbers are extended past 16 bits by the caller. After every call, drain [`NackGenerator::poll`] and
+/// [`NackGenerator::poll_keyframe_request`], or do so at [`NackGenerator::poll_timeout`]. Its memory follows the largest number of packets
 /// that were ever missing at once, up to [`NackGenerator::MAX_MISSING`]; a stream without loss has none.
 #[derive(Debug)]
 pub struct NackGenerator {
@@ -20,7 +20,8 @@ pub struct NackGenerator {
     missing: VecDeque<Missing>,
     /// Not later than the first of `missing` is due.
     next_due: Option<Instant>,
-    wants_keyframe: bool,
+    /// Since when.
+    wants_keyframe: Option<Instant>,
     counts: NackCounts,
 }
 
@@ -118,7 +119,7 @@ impl NackGenerator {
             highest: None,
             missing: VecDeque::new(),
             next_due: None,
-            wants_keyframe: false,
+            wants_keyframe: None,
             counts: NackCounts { missing: 0, asked: 0, repaired: 0, reordered: 0, given_up: 0 },
         }
     }
@@ -136,7 +137,7 @@ impl NackGenerator {
             return Place::Newest;
         };
         if seq.abs_diff(highest) > Self::MAX_JUMP {
-            self.restart(seq);
+            self.restart(seq, now);
             return Place::Restart;
         }
         if seq <= highest {
@@ -158,7 +159,7 @@ impl NackGenerator {
     pub fn handle_keyframe(&mut self, seq: u64) {
         let older = self.missing.partition_point(|missing| missing.seq < seq);
         self.give_up(older);
-        self.wants_keyframe = false;
+        self.wants_keyframe = None;
     }
 
     /// The numbers to ask for now, oldest first, at most [`NackGenerator::MAX_PER_POLL`]; as on the
@@ -172,16 +173,16 @@ impl NackGenerator {
         Asks { generator: self, now, next, left: Self::MAX_PER_POLL, is_due }
     }
 
-    /// When to call [`NackGenerator::poll`] again; `None` while nothing is missing. Now and then it has
-    /// nothing to ask for by that time.
+    /// When to poll again; `None` while nothing is missing and no keyframe is wanted. Now and then there
+    /// is nothing to ask for by that time.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_due
+        self.next_due.into_iter().chain(self.wants_keyframe).min()
     }
 
     /// Whether more was lost than is worth repairing, so that a keyframe should be asked for; says so
-    /// once. For sound, which needs none, it is safe to ignore.
+    /// once. Sound needs none.
     pub fn poll_keyframe_request(&mut self) -> bool {
-        std::mem::take(&mut self.wants_keyframe)
+        self.wants_keyframe.take().is_some()
     }
 
     /// How many packets are missing and still hoped for.
@@ -194,10 +195,10 @@ impl NackGenerator {
         self.counts
     }
 
-    fn restart(&mut self, seq: u64) {
+    fn restart(&mut self, seq: u64, now: Instant) {
         self.give_up(self.missing.len());
         self.highest = Some(seq);
-        self.wants_keyframe = true;
+        self.wants_keyframe.get_or_insert(now);
     }
 
     fn fill(&mut self, seq: u64) -> Place {
@@ -222,7 +223,7 @@ impl NackGenerator {
         self.counts.missing += count;
         let too_many = (self.missing.len() as u64 + count).saturating_sub(Self::MAX_MISSING as u64);
         if too_many > 0 {
-            self.wants_keyframe = true;
+            self.wants_keyframe.get_or_insert(now);
         }
         let old = too_many.min(self.missing.len() as u64);
         self.give_up(old as usize);

@@ -155,6 +155,7 @@ fn a_jump_either_way_takes_the_stream_up_afresh() {
         let mut generator = after([NackGenerator::MAX_JUMP + 8, NackGenerator::MAX_JUMP + 10]);
         let jump = if target == 6 { 6 } else { target + NackGenerator::MAX_JUMP };
         assert_eq!(generator.handle_packet(jump, at(1)), Place::Restart, "to {jump}");
+        assert_eq!(generator.poll_timeout(), Some(at(1)), "though nothing is missing");
         assert!(generator.poll_keyframe_request());
         assert_eq!(generator.missing(), 0);
         assert_eq!(generator.handle_packet(jump + 1, at(2)), Place::Newest);
