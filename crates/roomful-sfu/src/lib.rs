@@ -12,6 +12,7 @@ pub mod ids;
 pub mod join;
 pub mod keyframes;
 mod limits;
+pub mod link;
 mod liveness;
 mod media;
 mod output;

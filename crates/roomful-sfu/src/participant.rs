@@ -9,6 +9,7 @@ use proto::participant_info::State;
 use crate::audience::Audience;
 use crate::client::Client;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
+use crate::link::LinkId;
 use crate::liveness::Liveness;
 use crate::media::SessionKey;
 use crate::publication::Publication;
@@ -26,7 +27,7 @@ pub(crate) struct Participant {
     pub(crate) profile: proto::ParticipantInfo,
     /// Its WebSocket; `None` while it is being replaced.
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) transport: Transport,
+    pub(crate) whereabouts: Whereabouts,
     /// Its media.
     pub(crate) session: SessionKey,
     /// Media may flow.
@@ -41,6 +42,16 @@ pub(crate) struct Participant {
     pub(crate) data: DataState,
     pub(crate) roster_budget: RosterBudget,
     pub(crate) access: Access,
+}
+
+/// Where a participant's client is connected.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    /// To this part of the room.
+    Here(Box<Transport>),
+    /// To another part, reached by this link: what is known of it here was told by that part.
+    #[expect(dead_code, reason = "links follow")]
+    Beyond(LinkId),
 }
 
 /// Who may receive what of whom, as far as it is decided during the call.
@@ -98,6 +109,37 @@ impl Participant {
         }
     }
 
+    /// Its transport, if it is connected to this part.
+    pub(crate) fn transport(&self) -> Option<&Transport> {
+        match &self.whereabouts {
+            Whereabouts::Here(transport) => Some(transport),
+            Whereabouts::Beyond(_) => None,
+        }
+    }
+
+    /// The same to be changed.
+    pub(crate) fn transport_mut(&mut self) -> Option<&mut Transport> {
+        match &mut self.whereabouts {
+            Whereabouts::Here(transport) => Some(transport),
+            Whereabouts::Beyond(_) => None,
+        }
+    }
+
+    /// The link behind which it is connected, if not to this part.
+    #[expect(dead_code, reason = "links follow")]
+    pub(crate) fn link(&self) -> Option<LinkId> {
+        match self.whereabouts {
+            Whereabouts::Here(_) => None,
+            Whereabouts::Beyond(link) => Some(link),
+        }
+    }
+
+    /// Sends a data message, if it is connected to this part and its channel takes it.
+    pub(crate) fn send_data(&mut self, channel: Channel, message: &[u8]) -> Delivery {
+        self.transport_mut()
+            .map_or(Delivery::Impossible, |transport| transport.send_data(channel, message))
+    }
+
     /// Something others can see changed: clients keep the highest version.
     pub(crate) fn touch(&mut self) {
         self.profile.version = self.profile.version.wrapping_add(1);
@@ -116,7 +158,9 @@ impl Participant {
     /// The subscription that `section` carried is over.
     pub(crate) fn release(&mut self, section: Section) {
         self.receiving.release(section);
-        self.transport.renew_stream(section);
+        if let Some(transport) = self.transport_mut() {
+            transport.renew_stream(section);
+        }
     }
 
     /// Sends or holds a reliable message. `false`: it cannot keep up.
@@ -126,7 +170,7 @@ impl Participant {
         if self.holds_data() {
             return self.hold(message);
         }
-        match self.transport.send_data(Channel::Reliable, message) {
+        match self.send_data(Channel::Reliable, message) {
             Delivery::Sent => {
                 self.data.opened = true;
                 true
@@ -138,8 +182,9 @@ impl Participant {
 
     /// Sends what was held, as far as there is room.
     pub(crate) fn flush_held_data(&mut self) {
+        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
         while let Some(message) = self.data.held.messages.front() {
-            match self.transport.send_data(Channel::Reliable, message) {
+            match transport.send_data(Channel::Reliable, message) {
                 Delivery::Later => return,
                 Delivery::Sent => self.data.opened = true,
                 Delivery::Impossible => {}

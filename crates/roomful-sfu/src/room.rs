@@ -241,7 +241,9 @@ impl Room {
     ) {
         let Some(participant) = self.participants.get_mut(&to) else { return };
         participant.liveness.handle_media(now);
-        participant.transport.handle_datagram(source, destination, payload, now);
+        if let Some(transport) = participant.transport_mut() {
+            transport.handle_datagram(source, destination, payload, now);
+        }
         if participant.holds_data() {
             participant.flush_held_data();
         }
@@ -265,8 +267,10 @@ impl Room {
     fn handle_timer(&mut self, timer: Timer, now: Instant) {
         match timer {
             Timer::Transport(id) => {
-                if let Some(participant) = self.participants.get_mut(&id) {
-                    participant.transport.handle_timeout(now);
+                if let Some(participant) = self.participants.get_mut(&id)
+                    && let Some(transport) = participant.transport_mut()
+                {
+                    transport.handle_timeout(now);
                     participant.flush_held_data();
                     self.touched.push(id);
                 }
@@ -298,7 +302,7 @@ impl Room {
     fn settle(&mut self, now: Instant) {
         while let Some(id) = self.touched.pop() {
             while let Some(output) =
-                self.participants.get_mut(&id).and_then(|one| one.transport.poll_output())
+                self.participants.get_mut(&id).and_then(|one| one.transport_mut()?.poll_output())
             {
                 match output {
                     TransportOutput::Transmit { source, destination, payload } => {
@@ -309,8 +313,8 @@ impl Room {
                     TransportOutput::Event(event) => self.handle_transport_event(id, event, now),
                 }
             }
-            if let Some(participant) = self.participants.get(&id) {
-                self.timers.set(Timer::Transport(id), participant.transport.poll_timeout());
+            if let Some(transport) = self.participants.get(&id).and_then(Participant::transport) {
+                self.timers.set(Timer::Transport(id), transport.poll_timeout());
             }
         }
         self.timers.set(Timer::Media, self.media.poll_timeout());

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::join::JoinAttempt;
 use crate::liveness::Liveness;
-use crate::participant::{Access, DataState, Negotiation, Participant};
+use crate::participant::{Access, DataState, Negotiation, Participant, Whereabouts};
 use crate::signalling::{Change, Command, Welcome};
 use crate::subscription::ReceivingSections;
 use crate::token::Grant;
@@ -50,7 +50,7 @@ impl Room {
             grant: attempt.grant,
             profile,
             connection: Some(connection),
-            transport,
+            whereabouts: Whereabouts::Here(Box::new(transport)),
             session,
             connected: false,
             publications: BTreeMap::new(),
@@ -295,18 +295,15 @@ impl Room {
     }
 
     fn drain_farewell(&mut self, participant: &mut Participant) {
-        participant.transport.close();
+        let from = participant.id;
+        let Some(transport) = participant.transport_mut() else { return };
+        transport.close();
         let mut farewell = VecDeque::new();
-        while let Some(output) = participant.transport.poll_output() {
+        while let Some(output) = transport.poll_output() {
             if let crate::transport::TransportOutput::Transmit { source, destination, payload } =
                 output
             {
-                farewell.push_back(RoomOutput::Transmit {
-                    from: participant.id,
-                    source,
-                    destination,
-                    payload,
-                });
+                farewell.push_back(RoomOutput::Transmit { from, source, destination, payload });
             }
         }
         self.outputs.append(&mut farewell);

@@ -73,7 +73,7 @@ impl Room {
         match channel {
             // Lossy: a message for which there is no room is gone.
             Channel::Lossy => {
-                let _: Delivery = recipient.transport.send_data(channel, message);
+                let _: Delivery = recipient.send_data(channel, message);
             }
             Channel::Reliable => {
                 if !recipient.send_reliable(message) {

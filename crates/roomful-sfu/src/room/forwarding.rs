@@ -56,7 +56,8 @@ impl Room {
         let Some(from) = publisher.publications.get(track).and_then(|one| one.track) else {
             return;
         };
-        let agreed = participant.transport.negotiated().sections.get(section.index());
+        let Some(transport) = participant.transport() else { return };
+        let agreed = transport.negotiated().sections.get(section.index());
         let Some(ssrcs) = agreed.and_then(|agreed| agreed.outgoing) else { return };
         let first_seq = self.rng.u16(..);
         let feed = self.media.add_feed(from, participant.session, section, ssrcs, first_seq);

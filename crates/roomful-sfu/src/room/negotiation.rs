@@ -31,13 +31,13 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         self.touched.push(from);
-        let offered = participant
-            .transport
+        let Some(transport) = participant.transport_mut() else { return Ok(()) };
+        let offered = transport
             .handle_offer(sdp)
             .map_err(|error| Refusal::new(Reason::InvalidRequest, error.to_string()))?;
+        let negotiated = transport.negotiated().clone();
         participant.negotiation.handle_offer(&offered);
         let sends = |section| offered.iter().any(|one| one.section == section && one.sends);
-        let negotiated = participant.transport.negotiated().clone();
         self.media.handle_negotiated(participant.session, negotiated, sends);
         for track in participant.receiving.handle_offer(&offered) {
             if let Some(subscription) = participant.subscriptions.get_mut(&track) {
@@ -84,8 +84,9 @@ impl Room {
     }
 
     pub(super) fn learn_ufrag(&mut self, id: ParticipantId) {
-        if let Some(participant) = self.participants.get_mut(&id) {
-            let ufrag = participant.transport.local_ufrag();
+        if let Some(transport) = self.participants.get_mut(&id).and_then(Participant::transport_mut)
+        {
+            let ufrag = transport.local_ufrag();
             self.outputs.push_back(RoomOutput::Reachable { participant: id, ufrag });
         }
     }
@@ -140,7 +141,8 @@ impl Room {
 
     fn answer(&mut self, id: ParticipantId, offer_id: u32) {
         let Some(participant) = self.participants.get(&id) else { return };
-        let sdp = participant.transport.answer(|section| {
+        let Some(transport) = participant.transport() else { return };
+        let sdp = transport.answer(|section| {
             let track = participant.receiving.track(section)?;
             let publisher = participant.subscriptions.get(track)?.publisher;
             let sid = &self.participants.get(&publisher)?.profile.sid;
