@@ -5,6 +5,7 @@ mod audience;
 mod client;
 mod clock;
 pub mod codecs;
+mod demand;
 mod demux;
 pub mod egress;
 pub mod frame;

@@ -4,6 +4,7 @@ use livekit_protocol as proto;
 use std::collections::BTreeSet;
 
 use crate::codecs::EnabledCodecs;
+use crate::demand::Demand;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
@@ -29,6 +30,8 @@ pub(crate) struct Publication {
     pub(crate) subscribers: BTreeSet<ParticipantId>,
     /// How many encodings it is sent in.
     layers: usize,
+    /// How much of it is wanted, and what its publisher knows of that.
+    pub(crate) demand: Demand,
 }
 
 impl Publication {
@@ -48,6 +51,7 @@ impl Publication {
             track: None,
             subscribers: BTreeSet::new(),
             layers: 1,
+            demand: Demand::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod administration;
 mod admission;
 mod audience;
 mod data;
+mod demand;
 mod departures;
 mod forwarding;
 mod lifetime;
@@ -123,6 +124,8 @@ enum Timer {
     /// Media must have connected by then.
     Join(ParticipantId),
     Media,
+    /// A publisher may have to be told what is wanted.
+    Demand(ParticipantId),
     /// An offer that was asked for may have to be asked for again.
     Negotiation(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
@@ -279,6 +282,7 @@ impl Room {
             Timer::Join(id) => self.require_connected(id, now),
             Timer::Media => self.media.handle_timeout(now),
             Timer::Negotiation(id) => self.refresh_sections(id, now),
+            Timer::Demand(id) => self.tell_demand(id, now),
             Timer::Roster(id) => self.tell_roster(id),
             Timer::Token(id) => self.refresh_token(id, now),
             Timer::Speakers => self.report_speakers(now),

@@ -99,6 +99,8 @@ pub(crate) enum Change {
     Answered { sdp: String, id: u32, tracks: Vec<(String, TrackSid)> },
     /// Make this many more sections for receiving, and offer.
     SectionsNeeded { audio: u32, video: u32 },
+    /// This much of your track is wanted.
+    Demand { track: TrackSid, codec: String, qualities: Vec<proto::SubscribedQuality> },
     /// Somebody receives your track now.
     TrackSubscribed(TrackSid),
     /// You may, or may not, have that track, by the will of its publisher.

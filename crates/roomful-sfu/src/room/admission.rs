@@ -170,6 +170,7 @@ impl Room {
             {
                 publication.subscribers.remove(&id);
             }
+            self.reconsider_demand(subscription.publisher, track, now);
         }
         for publication in std::mem::take(&mut participant.publications).into_values() {
             self.end_subscriptions(&publication, now);
@@ -314,6 +315,7 @@ impl Room {
         self.timers.set(Timer::Transport(id), None);
         self.timers.set(Timer::Liveness(id), None);
         self.timers.set(Timer::Join(id), None);
+        self.timers.set(Timer::Demand(id), None);
         self.timers.set(Timer::SimulatedSpeech(id), None);
         self.cuts.remove(&id);
         self.timers.set(Timer::Negotiation(id), None);

@@ -60,7 +60,7 @@ impl Room {
         } else {
             let tracks: Vec<TrackSid> = participant.subscriptions.keys().cloned().collect();
             for track in &tracks {
-                self.unsubscribe(id, track);
+                self.unsubscribe(id, track, now);
                 self.bar(id, track);
             }
         }
@@ -98,7 +98,7 @@ impl Room {
         };
         if !allowed && subscriber.subscriptions.contains_key(track) {
             let change = allowance(false);
-            self.unsubscribe(id, track);
+            self.unsubscribe(id, track, now);
             self.bar(id, track);
             self.tell(id, change);
         } else if allowed && subscriber.access.barred.contains(track) {

@@ -74,7 +74,11 @@ impl Room {
     pub(super) fn announce_tracks(&mut self, from: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get_mut(&from) else { return };
         participant.touch();
+        let tracks: Vec<TrackSid> = participant.publications.keys().cloned().collect();
         self.tell_others_about(from, now);
+        for track in &tracks {
+            self.reconsider_demand(from, track, now);
+        }
         for other in self.others(from) {
             self.subscribe_to(other, from, now);
             self.refresh_sections(other, now);
@@ -155,7 +159,7 @@ impl Room {
             if wanted {
                 self.subscribe(from, track, now);
             } else {
-                self.unsubscribe(from, track);
+                self.unsubscribe(from, track, now);
             }
         }
         self.refresh_sections(from, now);
@@ -174,7 +178,9 @@ impl Room {
             let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
             if let Some(subscription) = participant.subscriptions.get_mut(track) {
                 subscription.wishes = wishes;
+                let publisher = subscription.publisher;
                 self.apply_wishes(from, track, now);
+                self.reconsider_demand(publisher, track, now);
             }
         }
         Ok(())
@@ -247,9 +253,10 @@ impl Room {
             self.tell(publisher, Change::TrackSubscribed(track.clone()));
         }
         self.apply_wishes(id, track, now);
+        self.reconsider_demand(publisher, track, now);
     }
 
-    pub(super) fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid) {
+    pub(super) fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.access.barred.remove(track);
         let Some(subscription) = participant.subscriptions.remove(track) else { return };
@@ -265,6 +272,7 @@ impl Room {
         {
             publication.subscribers.remove(&id);
         }
+        self.reconsider_demand(subscription.publisher, track, now);
     }
 
     pub(super) fn apply_all_wishes(&mut self, id: ParticipantId, now: Instant) {

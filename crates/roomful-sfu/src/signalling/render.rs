@@ -61,6 +61,9 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
                 num_videos: video,
             })
         }
+        Change::Demand { track, codec, qualities } => {
+            Outgoing::SubscribedQualityUpdate(demand(&track, &codec, qualities))
+        }
         Change::TrackSubscribed(track) => {
             Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
         }
@@ -136,6 +139,21 @@ fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse 
         subscriber_primary: false,
         fast_publish: welcome.may_publish,
         ..Default::default()
+    }
+}
+
+/// Codecs go by the second half of their media types here, in small letters.
+fn demand(
+    track: &TrackSid,
+    mime: &str,
+    qualities: Vec<proto::SubscribedQuality>,
+) -> proto::SubscribedQualityUpdate {
+    let codec = mime.rsplit('/').next().unwrap_or_default().to_lowercase();
+    #[expect(deprecated, reason = "clients of every age read one or the other field")]
+    proto::SubscribedQualityUpdate {
+        track_sid: track.to_string(),
+        subscribed_qualities: qualities.clone(),
+        subscribed_codecs: vec![proto::SubscribedCodec { codec, qualities }],
     }
 }
 

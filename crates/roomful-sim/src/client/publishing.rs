@@ -46,6 +46,8 @@ pub struct LocalTrack {
     pub(super) muted: bool,
     pub(super) ended: bool,
     announced_away: bool,
+    /// Layers the server said nobody wants.
+    unwanted: [bool; RIDS.len()],
     encoders: Encoders,
     next_at: Option<Instant>,
 }
@@ -159,6 +161,7 @@ impl LocalTrack {
             muted: false,
             ended: false,
             announced_away: false,
+            unwanted: Default::default(),
             encoders,
             next_at: None,
         }
@@ -189,6 +192,11 @@ impl LocalTrack {
         self.ended
     }
 
+    /// The layers it sends, the lowest first.
+    pub fn wanted_layers(&self) -> Vec<bool> {
+        self.unwanted.iter().map(|unwanted| !unwanted).collect()
+    }
+
     /// The frames of a layer sent so far.
     pub fn frames(&self, layer: usize) -> u64 {
         match &self.encoders {
@@ -208,7 +216,9 @@ impl LocalTrack {
             Encoders::Video(encoders) => encoders
                 .iter_mut()
                 .zip(RIDS)
-                .flat_map(|(encoder, rid)| {
+                .zip(self.unwanted)
+                .filter(|(_, unwanted)| !unwanted)
+                .flat_map(|((encoder, rid), _)| {
                     let rid = simulcast.then(|| Rid::from(rid));
                     let packets = encoder.encode(publisher, track, interval);
                     packets.into_iter().map(move |packet| Written { rid, packet })
@@ -320,6 +330,23 @@ impl Client {
         };
         track.sid = Some(sid.to_owned());
         track.next_at = Some(now);
+    }
+
+    /// Stops and starts encoders by what the server says is wanted, as `livekit-client` does with dynacast. One that
+    /// starts again starts with a keyframe.
+    pub(super) fn handle_demand(&mut self, update: &proto::SubscribedQualityUpdate) {
+        let named = |track: &&mut LocalTrack| track.sid.as_ref() == Some(&update.track_sid);
+        let Some(track) = self.tracks.values_mut().find(named) else { return };
+        let Encoders::Video(encoders) = &mut track.encoders else { return };
+        let qualities = update.subscribed_codecs.iter().flat_map(|codec| &codec.qualities);
+        let wanted = qualities.map(|quality| quality.enabled);
+        for ((encoder, unwanted), wanted) in
+            encoders.iter_mut().zip(&mut track.unwanted).zip(wanted)
+        {
+            if std::mem::replace(unwanted, !wanted) && wanted {
+                encoder.want_keyframe();
+            }
+        }
     }
 
     pub(super) fn handle_keyframe_request(&mut self, request: KeyframeRequest) {

@@ -92,6 +92,7 @@ impl Client {
             }
             Response::Mute(mute) => self.handle_mute(&mute),
             Response::RoomUpdate(update) => self.signalling.room = update.room,
+            Response::SubscribedQualityUpdate(update) => self.handle_demand(&update),
             Response::MediaSectionsRequirement(needed) => {
                 self.negotiation
                     .need_sections(needed.num_audios as usize, needed.num_videos as usize);

@@ -11,6 +11,7 @@ mod administration;
 mod calls;
 mod churn;
 mod data;
+mod demand;
 mod hostile;
 mod layers;
 mod meeting;
