@@ -85,8 +85,8 @@ pub struct DropCounts {
     pub media: MediaDrops,
 }
 
-/// The rooms of one worker. Every call must be followed by a full drain of [`Sfu::poll_output`]; datagrams may wait
-/// in [`Sfu::poll_transmits`] until a batch is worth sending.
+/// The rooms of one worker. Every call, [`Sfu::poll_transmits`] included, must be followed by a full drain of
+/// [`Sfu::poll_output`]; datagrams may wait in the former until a batch is worth sending.
 #[derive(Debug)]
 pub struct Sfu {
     config: SfuConfig,

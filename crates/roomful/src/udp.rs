@@ -56,7 +56,7 @@ const MAX_COMPLAINTS: usize = 1024;
 /// A non-blocking UDP socket that receives in batches and knows the local address of each datagram.
 ///
 /// Register it with `mio` for readability; readiness is edge-triggered, so read until
-/// [`UdpSocket::recv_batch`] returns zero.
+/// [`UdpSocket::recv_batch`] says that it is drained.
 pub(crate) struct UdpSocket {
     socket: std::net::UdpSocket,
     local: SocketAddr,
@@ -101,8 +101,7 @@ impl UdpSocket {
     /// Receives what one `recvmmsg` yields and calls `each` with source, local destination and
     /// payload of every datagram, in order of arrival. The payload may be overwritten.
     ///
-    /// Returns how many datagrams that were; zero means that the socket is drained. The destination
-    /// is the address the sender wrote, never the wildcard (except on systems that cannot tell).
+    /// The destination is the address the sender wrote, never the wildcard (except on systems that cannot tell).
     /// Complaints of the network about earlier datagrams (ICMP) are no error: whoever is gone is
     /// noticed by its silence.
     ///
@@ -112,18 +111,17 @@ impl UdpSocket {
     pub(crate) fn recv_batch(
         &mut self,
         mut each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
-    ) -> io::Result<usize> {
+    ) -> io::Result<Received> {
         let mut complaints = 0;
         loop {
             match self.receiver.receive(&self.socket, self.local, &mut each) {
                 Ok(received) => {
                     self.truncated += received.truncated as u64;
-                    // All truncated is not drained: readiness will not be reported again.
-                    if received.datagrams > 0 || received.truncated == 0 {
-                        return Ok(received.datagrams);
-                    }
+                    return Ok(received);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Received { drained: true, ..Received::default() });
+                }
                 Err(error)
                     if is_about_an_earlier_datagram(&error) && complaints < MAX_COMPLAINTS =>
                 {
@@ -196,11 +194,13 @@ impl From<SocketAddr> for Family {
 
 /// What one receive call yielded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Received {
+pub(crate) struct Received {
     /// Datagrams passed on.
-    datagrams: usize,
+    pub(crate) datagrams: usize,
     /// Datagrams thrown away because they did not fit.
     truncated: usize,
+    /// The socket held no more: whatever comes now is reported by readiness.
+    pub(crate) drained: bool,
 }
 
 /// Whether a failed receive says that the socket cannot be used. Everything else (no memory, no

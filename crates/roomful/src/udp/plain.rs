@@ -55,8 +55,11 @@ impl Receiver {
                     each(canonical(source), canonical(local), &mut self.bytes[..length]);
                     received.datagrams += 1;
                 }
-                // What stopped us comes again with the next call, if it lasts.
-                Err(_) if received.datagrams > 0 => break,
+                Err(error) if received.datagrams > 0 => {
+                    // Anything else that stopped us comes again with the next call, if it lasts.
+                    received.drained = error.kind() == io::ErrorKind::WouldBlock;
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

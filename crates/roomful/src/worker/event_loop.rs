@@ -1,4 +1,9 @@
 //! The loop of one worker thread.
+//!
+//! One turn looks at everything once, each with a budget: timeouts, mails, what arrived, and one slice of what is to be
+//! sent. So a burst in one room, however long, is a sequence of slices, and between any two of them the sound of another
+//! is read and, since the core writes sound first, leaves with the next. While nothing is to be done the loop sleeps, and a
+//! datagram that wakes it costs three system calls: the poll, one `recvmmsg`, one `sendmmsg`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,13 +26,15 @@ use crate::udp::{SendQueue, UdpSocket, is_fatal};
 const SOCKET: Token = Token(0);
 const MAILBOX: Token = Token(1);
 
-/// Mails handled in one turn. More, and a burst of joins delays media; fewer, and every turn pays
-/// its flush for less work.
+/// Mails handled in one turn, and the time after which no further one is begun. More, and a burst of joins, half a
+/// millisecond each, delays media; fewer, and small messages wait for turns that send one slice each.
 const MAIL_BUDGET: usize = 16;
+const MAIL_TIME: Duration = Duration::from_micros(500);
 
-/// Receive batches handled in one turn. More, and a flood of datagrams delays signalling and
-/// timeouts; fewer, and sending is batched less.
-const RECEIVE_BUDGET: usize = 4;
+/// Time from the start of a turn after which no further batch is received in it. Longer, and a flood, or the
+/// handshakes of many who join at once, delays what waits to be sent; shorter, and under load packets of one track
+/// are forwarded one by one instead of together.
+const RECEIVE_TIME: Duration = Duration::from_millis(1);
 
 /// Longest sleep: bounds what a clock that jumps could cost.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -41,6 +48,8 @@ pub(super) struct EventLoop {
     readiness: Readiness,
     /// The mailbox may hold mails.
     mail_ready: bool,
+    /// More waits to be sent than went with the last slice.
+    send_ready: bool,
 }
 
 /// The core and where its outputs go.
@@ -77,66 +86,80 @@ impl EventLoop {
         };
         state.drain(now);
         let readiness = Readiness::unknown();
-        Ok((Self { poll, socket, mails, state, readiness, mail_ready: true }, waker))
+        let event_loop =
+            Self { poll, socket, mails, state, readiness, mail_ready: true, send_ready: false };
+        Ok((event_loop, waker))
     }
 
     /// Runs until [`Mail::Shutdown`], or until the socket is unusable.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
-        loop {
-            // Priority 1: timeouts. They are few, and late ones make every estimate wrong.
-            self.state.handle_timeout(Instant::now());
-            // Priority 2: mails. They change who receives what follows.
-            if self.read_mails().is_break() {
-                let now = Instant::now();
-                self.state.handle_shutdown(now);
-                self.state.flush(&self.socket, now);
-                let unsent = self.state.unsent;
-                tracing::debug!(unsent, core = ?self.state.sfu.drop_counts(), "datagrams dropped");
-                return Ok(());
-            }
-            // Priority 3: media.
-            self.read_socket()?;
-            self.state.flush(&self.socket, Instant::now());
+        while self.turn()?.is_continue() {
             self.wait(&mut events)?;
         }
+        Ok(())
+    }
+
+    /// Everything once. Breaks when the worker is to end.
+    fn turn(&mut self) -> io::Result<ControlFlow<()>> {
+        let start = Instant::now();
+        // Priority 1: timeouts. They are few, and late ones make every estimate wrong.
+        self.state.handle_timeout(start);
+        // Priority 2: mails. They change who receives what follows.
+        if self.read_mails(start).is_break() {
+            self.state.handle_shutdown(Instant::now());
+            while self.state.send(&self.socket, Instant::now()) {}
+            let unsent = self.state.unsent;
+            tracing::debug!(unsent, core = ?self.state.sfu.drop_counts(), "datagrams dropped");
+            return Ok(ControlFlow::Break(()));
+        }
+        // Priority 3: media.
+        self.read_socket(start)?;
+        self.send_ready = self.state.send(&self.socket, Instant::now());
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Breaks when the worker is to end.
-    fn read_mails(&mut self) -> ControlFlow<()> {
+    fn read_mails(&mut self, start: Instant) -> ControlFlow<()> {
         if !self.mail_ready {
             return ControlFlow::Continue(());
         }
+        let mut now = start;
         for _ in 0..MAIL_BUDGET {
             match self.mails.try_recv() {
                 Ok(Mail::Shutdown) | Err(TryRecvError::Disconnected) => {
                     return ControlFlow::Break(());
                 }
-                Ok(mail) => self.state.handle_mail(mail, Instant::now()),
+                Ok(mail) => self.state.handle_mail(mail, now),
                 Err(TryRecvError::Empty) => {
                     self.mail_ready = false;
                     break;
                 }
             }
+            now = Instant::now();
+            if now - start >= MAIL_TIME {
+                break;
+            }
         }
         ControlFlow::Continue(())
     }
 
-    fn read_socket(&mut self) -> io::Result<()> {
-        for _ in 0..RECEIVE_BUDGET {
-            let now = Instant::now();
-            if !self.readiness.is_ready(now) {
-                break;
-            }
+    fn read_socket(&mut self, start: Instant) -> io::Result<()> {
+        let mut now = start;
+        while self.readiness.is_ready(now) {
             let state = &mut self.state;
             let received = self.socket.recv_batch(|source, destination, payload| {
                 state.sfu.handle_datagram(Datagram { source, destination, payload }, now);
                 state.drain(now);
             });
             match received {
-                Ok(datagrams) => self.readiness.handle_read(datagrams),
+                Ok(received) => self.readiness.handle_read(received.drained),
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => self.readiness.handle_error(&error, now),
+            }
+            now = Instant::now();
+            if now - start >= RECEIVE_TIME {
+                break;
             }
         }
         Ok(())
@@ -145,7 +168,7 @@ impl EventLoop {
     /// Sleeps until there is something to do, or only looks if there already is.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
-        let sleep = if self.readiness.is_ready(now) || self.mail_ready {
+        let sleep = if self.readiness.is_ready(now) || self.mail_ready || self.send_ready {
             Duration::ZERO
         } else {
             let next = self.state.next_timeout;
@@ -249,15 +272,13 @@ impl State {
         }
     }
 
-    /// Sends what the core has for sending.
-    fn flush(&mut self, socket: &UdpSocket, now: Instant) {
-        loop {
-            let more = self.sfu.poll_transmits(now, &mut self.transmits);
-            self.unsent += self.sends.flush(socket, &mut self.transmits).dropped as u64;
-            if !more {
-                return;
-            }
-        }
+    /// Sends one slice of what the core has for sending; `true` if more waits.
+    fn send(&mut self, socket: &UdpSocket, now: Instant) -> bool {
+        let more = self.sfu.poll_transmits(now, &mut self.transmits);
+        self.unsent += self.sends.flush(socket, &mut self.transmits).dropped as u64;
+        // Sending sets timers: of keyframes to ask for, of packets to pace.
+        self.drain(now);
+        more
     }
 }
 

@@ -47,13 +47,13 @@ impl Readiness {
         }
     }
 
-    /// A read went well and yielded so many datagrams.
-    pub(super) fn handle_read(&mut self, datagrams: usize) {
+    /// A read went well, and took all there was or not.
+    pub(super) fn handle_read(&mut self, drained: bool) {
         if self.failing {
             self.failing = false;
             tracing::info!("media can be received again");
         }
-        self.ready = datagrams > 0;
+        self.ready = !drained;
     }
 
     /// A read failed, but the socket is sound: what arrived is read later.
@@ -82,9 +82,9 @@ mod tests {
         assert!(!readiness.is_ready(start), "no spin");
         let again = readiness.retry_at().unwrap();
         assert!(readiness.is_ready(again), "what was left behind is read");
-        readiness.handle_read(3);
+        readiness.handle_read(false);
         assert!(readiness.is_ready(again));
-        readiness.handle_read(0);
+        readiness.handle_read(true);
         assert!(!readiness.is_ready(again + LONG) && readiness.retry_at().is_none());
         readiness.handle_arrival();
         assert!(readiness.is_ready(again));
