@@ -8,8 +8,58 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use roomful_rtp::Ssrc;
-use roomful_rtp::rtcp::{Rtcp, RtcpWriter, TransportFeedback, XrBlock, packets};
+use roomful_rtp::rtcp::{
+    FeedbackStart, FirEntry, ReportBlock, Rtcp, RtcpWriter, SenderInfo, TransportFeedback, XrBlock,
+    packets,
+};
 use roomful_rtp::twcc::{ArrivalLog, Fate, PathMeter, SentLog};
+use roomful_rtp::units::{Bitrate, NtpShort, NtpTime};
+
+const US: Ssrc = Ssrc(0x0102_0304);
+const THEM: Ssrc = Ssrc(0xa1a2_a3a4);
+
+/// What both targets begin with: one packet of every kind, with more than one of whatever it can hold.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let block = ReportBlock {
+        ssrc: THEM,
+        fraction_lost: 1,
+        cumulative_lost: 2,
+        highest_seq: 3,
+        jitter: 4,
+        last_sender_report: NtpShort(5),
+        delay_since_last_sender_report: NtpShort(6),
+    };
+    let info = SenderInfo { ntp: NtpTime(7), rtp_timestamp: 8, packets: 9, octets: 10 };
+    let start = FeedbackStart { first_seq: 65_530, reference: 1, number: 2 };
+    let deltas = (0..60_i16).map(|n| if n % 3 == 0 { None } else { Some(n * 5) });
+    let request = FirEntry { media: THEM, request: 1 };
+    let mut kinds = vec![
+        one(|writer| writer.sender_report(US, info, [block; 3])),
+        one(|writer| writer.receiver_report(US, [block; 3])),
+        one(|writer| writer.sdes(US, b"somebody")),
+        one(|writer| writer.bye([US, THEM])),
+        one(|writer| writer.nack(US, THEM, [1, 2, 17, 18, 500])),
+        one(|writer| writer.pli(US, THEM)),
+        one(|writer| writer.fir(US, [request; 2])),
+        one(|writer| writer.remb(US, Bitrate(3_000_000), [US, THEM])),
+        one(|writer| writer.transport_feedback(US, THEM, start, deltas.clone()) == Some(60)),
+    ];
+    #[rustfmt::skip]
+    kinds.push(vec![
+        0x80, 207, 0, 9, 1, 2, 3, 4, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 42, 1, 0, 0,
+        5, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9,
+    ]);
+    kinds.push(vec![0x83, 204, 0, 2, 1, 2, 3, 4, b'n', b'a', b'm', b'e']);
+    kinds
+}
+
+fn one(write: impl FnOnce(&mut RtcpWriter<'_>) -> bool) -> Vec<u8> {
+    let mut buffer = [0; 1500];
+    let mut writer = RtcpWriter::new(&mut buffer);
+    assert!(write(&mut writer));
+    let len = writer.len();
+    buffer[..len].to_vec()
+}
 
 /// Goes through everything that can be read from `compound`, and counts it so that nothing of it is
 /// optimised away.
