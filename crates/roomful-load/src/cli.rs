@@ -35,12 +35,33 @@ pub(crate) enum Workload {
         #[command(flatten)]
         common: Common,
     },
+    /// Participants come and go around a room that stays.
+    Churn {
+        /// Viewers who stay; one camera is there beside them.
+        #[arg(long, default_value_t = 50)]
+        steady: u32,
+        /// Joins a second, and as many leaves.
+        #[arg(long, default_value_t = 20.0)]
+        rate: f64,
+        /// Seconds each of them stays.
+        #[arg(long, default_value_t = 2.0)]
+        stay: f64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Everybody sends a camera in three layers and a microphone, and sees one large and all others small.
+    Grid {
+        #[arg(long, default_value_t = 16)]
+        participants: u32,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Several microphones, of which a few are loud, and many listeners.
     Hall {
         /// Participants who only listen.
         #[arg(long, default_value_t = 200)]
         listeners: u32,
-        /// Participants with a microphone, who listen as well.
+        /// Participants with a microphone.
         #[arg(long, default_value_t = 10)]
         speakers: u32,
         /// How many of them talk; the others send silence.
@@ -56,12 +77,31 @@ pub(crate) enum Workload {
         #[command(flatten)]
         common: Common,
     },
+    /// As many joins a second as asked for, in many rooms, beside a stage that must not notice.
+    Joins {
+        /// Viewers of that stage.
+        #[arg(long, default_value_t = 10)]
+        steady: u32,
+        /// Joins a second.
+        #[arg(long, default_value_t = 100.0)]
+        rate: f64,
+        /// Seconds each of them stays.
+        #[arg(long, default_value_t = 1.0)]
+        stay: f64,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 impl Workload {
     /// The most participants there are at once.
     pub(crate) fn participants(&self) -> u64 {
         match self {
+            Self::Churn { steady, rate, stay, .. } | Self::Joins { steady, rate, stay, .. } => {
+                // Those of one more second may be leaving still.
+                u64::from(*steady) + (rate * (stay + 1.0)).clamp(0.0, 1e6) as u64 + 16
+            }
+            Self::Grid { participants, .. } => u64::from(*participants),
             Self::Hall { listeners, speakers, .. } => u64::from(*listeners) + u64::from(*speakers),
             Self::Idle { participants, .. } => u64::from(*participants),
             Self::Stage { viewers, .. } => u64::from(*viewers) + 1,
@@ -70,9 +110,12 @@ impl Workload {
 
     pub(crate) fn common(&self) -> &Common {
         match self {
-            Self::Hall { common, .. } | Self::Idle { common, .. } | Self::Stage { common, .. } => {
-                common
-            }
+            Self::Churn { common, .. }
+            | Self::Grid { common, .. }
+            | Self::Hall { common, .. }
+            | Self::Idle { common, .. }
+            | Self::Joins { common, .. }
+            | Self::Stage { common, .. } => common,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -61,15 +61,28 @@ impl Crowd {
 
     /// Lets somebody join in the background, as soon as not too many do.
     pub(crate) fn join(&mut self, plan: Plan) {
+        let joining = Arc::clone(&self.joining);
+        // Never closed, so there always is a permit.
+        self.spawn(plan, async { joining.acquire_owned().await.ok() });
+    }
+
+    /// Lets somebody join in the background at once, however many do already.
+    pub(crate) fn join_now(&mut self, plan: Plan) {
+        self.spawn(plan, async { None });
+    }
+
+    fn spawn(
+        &mut self,
+        plan: Plan,
+        turn: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
+    ) {
         let (stop, stopped) = oneshot::channel();
         self.stops.insert(plan.id, stop);
         let server = Arc::clone(&self.server);
         let engine = self.engine.clone();
         let records = Arc::clone(&self.records);
-        let joining = Arc::clone(&self.joining);
         self.sessions.spawn(async move {
-            // Never closed.
-            let permit = joining.acquire_owned().await;
+            let permit = turn.await;
             let mut record = JoinRecord {
                 id: plan.id,
                 started: Instant::now(),
@@ -93,6 +106,15 @@ impl Crowd {
                 }
             }
         });
+    }
+
+    /// Lets somebody go.
+    pub(crate) fn leave(&mut self, id: ParticipantId) {
+        if let Some(stop) = self.stops.remove(&id) {
+            // Somebody who failed is gone already.
+            let _gone = stop.send(());
+        }
+        while self.sessions.try_join_next().is_some() {}
     }
 
     /// Waits until so many can exchange media and so many receive some.

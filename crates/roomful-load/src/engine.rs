@@ -77,16 +77,13 @@ impl Engine {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Err(_) | Ok(()) => {}
             }
+            // Commands first: whoever leaves must not be found to have been hung up on.
+            if !self.take_commands()? {
+                return Ok(());
+            }
             self.send_due();
-            for event in &events {
-                match event.token() {
-                    WAKER => {
-                        if !self.take_commands()? {
-                            return Ok(());
-                        }
-                    }
-                    token => self.receive(token.0),
-                }
+            for event in events.iter().filter(|event| event.token() != WAKER) {
+                self.receive(event.token().0);
                 self.send_due();
             }
             self.run_tick();

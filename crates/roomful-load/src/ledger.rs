@@ -62,9 +62,12 @@ pub(crate) struct Totals {
     pub(crate) forwarded_bytes: u64,
     /// Opened ones that were sent in the window.
     pub(crate) delivered_packets: u64,
-    /// Sent in the window by all participants, audio and video.
+    /// Those of them that are pictures.
+    pub(crate) forwarded_video: u64,
+    /// Sent in the window by all participants.
     pub(crate) published_audio: u64,
-    pub(crate) published_video: u64,
+    /// The same of cameras, by layer, the lowest first. A camera of one layer sends the highest.
+    pub(crate) published_layers: [u64; 3],
     pub(crate) duplicates: u64,
     pub(crate) padding_packets: u64,
     pub(crate) repair_packets: u64,
@@ -86,6 +89,11 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    /// Sent in the window by all cameras.
+    pub(crate) fn published_video(&self) -> u64 {
+        self.published_layers.iter().sum()
+    }
+
     /// What a correct server never causes.
     pub(crate) fn content_errors(&self) -> u64 {
         self.foreign_content
@@ -149,14 +157,19 @@ impl Ledger {
         self.totals.forwarded_bytes = 0;
         self.totals.delivered_packets = 0;
         self.totals.published_audio = 0;
-        self.totals.published_video = 0;
+        self.totals.forwarded_video = 0;
+        self.totals.published_layers = [0; 3];
     }
 
     pub(crate) fn count_published(&mut self, kind: StreamKind, packets: u64) {
         if self.window.contains(Stamp::now()) {
             match kind {
                 StreamKind::Audio => self.totals.published_audio += packets,
-                StreamKind::Video(_) => self.totals.published_video += packets,
+                StreamKind::Video(layer) => {
+                    if let Some(count) = self.totals.published_layers.get_mut(usize::from(layer)) {
+                        *count += packets;
+                    }
+                }
             }
         }
     }

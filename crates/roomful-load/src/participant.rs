@@ -57,9 +57,6 @@ pub(crate) struct Timeline {
 pub(crate) struct Participant {
     id: ParticipantId,
     group: Group,
-    candidates: Vec<SocketAddr>,
-    /// Which of the candidates is tried, and since when.
-    trying: Option<(usize, Instant)>,
     socket: Option<Arc<UdpSocket>>,
     agent: Agent,
     dtls: Option<Association>,
@@ -98,17 +95,11 @@ impl At {
     }
 }
 
-/// A candidate that does not answer for this long gives way to the next. Shorter, and a server that is
-/// merely slow loses its best address; longer, and a server with an unreachable one first takes that long.
-const CANDIDATE_PATIENCE: Duration = Duration::from_millis(500);
-
 impl Participant {
     pub(crate) fn new(newcomer: Newcomer, now: Instant) -> Self {
         Self {
             id: newcomer.id,
             group: newcomer.group,
-            candidates: Vec::new(),
-            trying: None,
             socket: None,
             agent: Agent::new(newcomer.credentials),
             dtls: None,
@@ -186,7 +177,7 @@ impl Participant {
             source.set_transport_sequence(remote.wants_transport_sequence);
         }
         for candidate in remote.candidates {
-            self.add_candidate(candidate);
+            self.agent.add_candidate(candidate, now);
         }
         self.open_socket(now)
     }
@@ -200,24 +191,16 @@ impl Participant {
         candidate: SocketAddr,
         now: Instant,
     ) -> anyhow::Result<bool> {
-        self.add_candidate(candidate);
+        self.agent.add_candidate(candidate, now);
         if self.announced.is_none() { Ok(false) } else { self.open_socket(now) }
     }
 
-    fn add_candidate(&mut self, candidate: SocketAddr) {
-        if !self.candidates.contains(&candidate) {
-            self.candidates.push(candidate);
-        }
-    }
-
     fn open_socket(&mut self, now: Instant) -> anyhow::Result<bool> {
-        let Some(first) = self.candidates.first().filter(|_| self.socket.is_none()) else {
-            return Ok(false);
-        };
-        let socket = udp::connect(*first).with_context(|| format!("cannot reach {first}"))?;
-        self.socket = Some(Arc::new(socket));
-        self.trying = Some((0, now));
-        self.handle_timeout(now).map(|()| true)
+        let is_new = self.socket.is_none();
+        if is_new {
+            self.socket = Some(Arc::new(udp::open().context("cannot open a UDP socket")?));
+        }
+        self.handle_timeout(now).map(|()| is_new)
     }
 
     /// Time has passed.
@@ -225,31 +208,13 @@ impl Participant {
     /// # Errors
     /// If the participant is lost.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> anyhow::Result<()> {
-        self.try_next_candidate(now)?;
-        if let Some(check) = self.agent.poll_check(now) {
-            self.send(&check);
-        }
+        self.send_checks(now);
         if self.agent.has_expired(now) {
             bail!("the server stopped answering checks");
         }
         if let Some(dtls) = &mut self.dtls {
             let events = dtls.handle_timeout(now)?;
             self.handle_dtls_events(events, now)?;
-        }
-        Ok(())
-    }
-
-    fn try_next_candidate(&mut self, now: Instant) -> anyhow::Result<()> {
-        let Some((tried, since)) = self.trying.filter(|_| !self.agent.is_connected()) else {
-            return Ok(());
-        };
-        if now.saturating_duration_since(since) < CANDIDATE_PATIENCE || self.candidates.len() < 2 {
-            return Ok(());
-        }
-        let next = (tried + 1) % self.candidates.len();
-        self.trying = Some((next, now));
-        if let (Some(socket), Some(address)) = (&self.socket, self.candidates.get(next)) {
-            socket.connect(*address).with_context(|| format!("cannot reach {address}"))?;
         }
         Ok(())
     }
@@ -281,12 +246,21 @@ impl Participant {
     }
 
     fn handle_stun(&mut self, datagram: &[u8], now: Instant) -> anyhow::Result<()> {
-        let source = self.trying.and_then(|(index, _)| self.candidates.get(index));
-        let Some(source) = source.copied() else { return Ok(()) };
-        match self.agent.handle_datagram(datagram, source, now) {
-            Heard::Reply(reply) => self.send(&reply),
-            Heard::Connected => {
+        match self.agent.handle_datagram(datagram, now) {
+            Heard::Reply(reply) if self.agent.is_connected() => self.send(&reply),
+            Heard::Reply(reply) => {
+                for candidate in self.agent.candidates() {
+                    self.send_to(&reply, *candidate);
+                }
+            }
+            Heard::Connected(address) => {
                 self.timeline.reached.get_or_insert(now);
+                if let Some(socket) = &self.socket {
+                    udp::select(socket, address)
+                        .with_context(|| format!("cannot reach {address}"))?;
+                }
+                // The nomination, before anything that relies on it.
+                self.send_checks(now);
             }
             Heard::Nothing => {}
         }
@@ -306,10 +280,6 @@ impl Participant {
     }
 
     fn handle_dtls(&mut self, datagram: &[u8], now: Instant) -> anyhow::Result<()> {
-        // A server that is the DTLS client may be quicker than the answer to our check.
-        if self.dtls.is_none() {
-            self.begin_dtls(now)?;
-        }
         let Some(dtls) = &mut self.dtls else { return Ok(()) };
         let events = dtls.handle_datagram(datagram, now)?;
         self.handle_dtls_events(events, now)
@@ -336,6 +306,18 @@ impl Participant {
             if let Event::Transmit(bytes) = event {
                 self.send(&bytes);
             }
+        }
+    }
+
+    fn send_checks(&mut self, now: Instant) {
+        for (destination, check) in self.agent.poll_checks(now) {
+            self.send_to(&check, destination);
+        }
+    }
+
+    fn send_to(&self, bytes: &[u8], destination: SocketAddr) {
+        if let Some(socket) = &self.socket {
+            let _lossy = udp::send_to(socket, bytes, destination);
         }
     }
 

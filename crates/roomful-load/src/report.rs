@@ -9,8 +9,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cli::Common;
+use crate::signalling::JoinRecord;
 use crate::workload::Measured;
-pub(crate) use joins::{JoinPhases, combine};
+pub(crate) use joins::{JoinPhases, WhoseJoins};
 
 /// Share of its core above which the generator's own waiting would be taken for the server's (`goals.md`
 /// of this project: 70 %).
@@ -34,6 +35,10 @@ pub(crate) struct Report {
     pub(crate) generator_share: f64,
     /// From starting to join to the first media packet.
     pub(crate) join_ms: Option<Percentiles>,
+    /// Joins that got as far, a second, where participants come and go.
+    pub(crate) joins_per_second: Option<f64>,
+    /// Joins that did not.
+    pub(crate) joins_unfinished: u64,
     pub(crate) join_phases_ms: JoinPhases,
     pub(crate) failures: u64,
     /// Why participants failed, the first few.
@@ -49,6 +54,10 @@ pub(crate) struct Media {
     pub(crate) packets_expected: Option<u64>,
     /// What arrived in the window, each packet of each receiver once.
     pub(crate) packets_received: u64,
+    /// Packets of pictures that everybody's wishes add up to, and those that arrived: a server that sheds
+    /// load sends lower layers, or none.
+    pub(crate) video_expected: Option<u64>,
+    pub(crate) video_received: u64,
     pub(crate) bytes_received: u64,
     pub(crate) packets_lost: u64,
     pub(crate) loss_percent: f64,
@@ -90,36 +99,51 @@ pub(crate) struct Percentiles {
     pub(crate) samples: u64,
 }
 
+/// What a report is made of.
+pub(crate) struct Findings {
+    pub(crate) workload: &'static str,
+    /// Without those who come and go.
+    pub(crate) participants: u32,
+    pub(crate) measured: Measured,
+    pub(crate) records: Vec<JoinRecord>,
+    /// Packets that must arrive, where the workload determines it.
+    pub(crate) expected: Option<u64>,
+    /// The same of pictures, where a server may send less when it sheds load.
+    pub(crate) video_expected: Option<u64>,
+    pub(crate) joins: WhoseJoins,
+}
+
 impl Report {
-    /// `expected` is what the workload says must arrive.
-    pub(crate) fn new(
-        workload: &'static str,
-        participants: u32,
-        measured: Measured,
-        expected: Option<u64>,
-        common: &Common,
-    ) -> Self {
+    pub(crate) fn new(findings: Findings, common: &Common) -> Self {
+        let Findings { workload, participants, measured, records, expected, .. } = findings;
         let snapshot = &measured.snapshot;
         let profiles: Vec<&str> = snapshot.profiles.keys().copied().collect();
         let (earlier, later) = &measured.generator;
         let mut reasons: Vec<String> =
-            measured.records.iter().filter_map(|record| record.failure.clone()).collect();
+            records.iter().filter_map(|record| record.failure.clone()).collect();
         let failures = snapshot.failures + reasons.len() as u64;
         reasons.extend(snapshot.reasons.iter().cloned());
         reasons.dedup();
         reasons.truncate(5);
-        let joins = combine(&measured.records, &snapshot.timelines);
+        let joins = joins::Chosen::of(
+            joins::combine(&records, &snapshot.timelines),
+            findings.joins,
+            measured.opened,
+            measured.seconds,
+        );
         let mut report = Self {
             workload,
             participants,
             seconds: measured.seconds,
             void: None,
             srtp: profiles.join("+"),
-            media: Media::new(&measured, expected),
+            media: Media::new(&measured, expected, findings.video_expected),
             server: Server::new(&measured),
             generator_share: later.share_since(earlier),
-            join_ms: joins::whole(&joins),
-            join_phases_ms: JoinPhases::new(&joins),
+            joins_per_second: joins.rate(),
+            joins_unfinished: joins.unfinished(),
+            join_ms: joins.whole(),
+            join_phases_ms: joins.phases(),
             failures,
             failure_reasons: reasons,
         };
@@ -142,6 +166,10 @@ impl Report {
         if self.failures > 0 {
             let reason = self.failure_reasons.first().map_or("", String::as_str);
             return Some(format!("{} participants failed: {reason}", self.failures));
+        }
+        if self.joins_unfinished > 0 {
+            let unfinished = self.joins_unfinished;
+            return Some(format!("{unfinished} participants joined and received nothing"));
         }
         if self.media.loss_percent > max_loss {
             return Some(format!("{:.3} % of the packets were lost", self.media.loss_percent));
@@ -172,7 +200,7 @@ pub(crate) fn progress(line: &str) {
 }
 
 impl Media {
-    fn new(measured: &Measured, expected: Option<u64>) -> Self {
+    fn new(measured: &Measured, expected: Option<u64>, video_expected: Option<u64>) -> Self {
         let snapshot = &measured.snapshot;
         let totals = &snapshot.totals;
         let received = totals.forwarded_packets;
@@ -183,9 +211,11 @@ impl Media {
             .map_or(by_numbers, |expected| expected.saturating_sub(totals.delivered_packets));
         let of = expected.unwrap_or(received + lost).max(1);
         Self {
-            packets_published: measured.published_audio + measured.published_video,
+            packets_published: totals.published_audio + totals.published_video(),
             packets_expected: expected,
             packets_received: received,
+            video_expected,
+            video_received: totals.forwarded_video,
             bytes_received: totals.forwarded_bytes,
             packets_lost: lost,
             loss_percent: 100.0 * lost as f64 / of as f64,

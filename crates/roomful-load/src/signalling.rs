@@ -20,8 +20,25 @@ pub(crate) struct Plan {
     pub(crate) group: Group,
     pub(crate) room: String,
     pub(crate) tracks: Vec<Track>,
-    /// Receives what the others publish.
-    pub(crate) subscribes: bool,
+    pub(crate) view: View,
+}
+
+/// What a participant wants of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Nothing.
+    Nothing,
+    /// Everything, at whatever layer the server chooses.
+    Everything,
+    /// Everything: this one large, all others as thumbnails.
+    Spotlight(ParticipantId),
+}
+
+impl View {
+    /// Whether anything is to be received.
+    pub(crate) fn subscribes(self) -> bool {
+        self != Self::Nothing
+    }
 }
 
 /// A track to publish.

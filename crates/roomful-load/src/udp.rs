@@ -1,4 +1,4 @@
-//! One connected UDP socket for each virtual participant: servers tell participants apart by where
+//! One UDP socket for each virtual participant: servers tell participants apart by where
 //! their datagrams come from.
 
 mod syscall;
@@ -39,16 +39,22 @@ impl Message<'_> {
     }
 }
 
-/// Opens a socket on a port of the system's choice that exchanges datagrams with `server` alone.
+/// Opens a socket on a port of the system's choice. It can talk to both families of addresses where the
+/// system has both; [`select`] then decides for one address.
 ///
 /// # Errors
-/// As the system says: no descriptors left, no route.
-pub(crate) fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
-    let (domain, any) = match server {
-        SocketAddr::V4(_) => (Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
-        SocketAddr::V6(_) => (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+/// As the system says: no descriptors left.
+pub(crate) fn open() -> io::Result<UdpSocket> {
+    let (socket, any) = match Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), UDP) {
+        Ok(socket) => {
+            socket.set_only_v6(false)?;
+            (socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
+        }
+        Err(_) => {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), UDP)?;
+            (socket, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+        }
     };
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     // The forcing variant ignores the system's cap; it needs CAP_NET_ADMIN.
     syscall::set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)
         .or_else(|_| socket.set_recv_buffer_size(RECEIVE_BUFFER as usize))?;
@@ -56,8 +62,35 @@ pub(crate) fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
     // A kernel without it hands over datagrams one by one.
     let _refused = syscall::set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
     socket.bind(&any.into())?;
-    socket.connect(&server.into())?;
     Ok(socket.into())
+}
+
+const UDP: Option<Protocol> = Some(Protocol::UDP);
+
+/// Exchanges datagrams with this address alone from now on.
+///
+/// # Errors
+/// As the system says: no route.
+pub(crate) fn select(socket: &UdpSocket, server: SocketAddr) -> io::Result<()> {
+    socket.connect(as_known_to(socket, server))
+}
+
+/// Sends before an address is selected.
+///
+/// # Errors
+/// As the system says: no route, or the family is not to be had.
+pub(crate) fn send_to(socket: &UdpSocket, bytes: &[u8], server: SocketAddr) -> io::Result<usize> {
+    socket.send_to(bytes, as_known_to(socket, server))
+}
+
+/// A socket for both families knows IPv4 addresses in mapped form (RFC 4291 §2.5.5.2).
+fn as_known_to(socket: &UdpSocket, address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if socket.local_addr().is_ok_and(|local| local.is_ipv6()) => {
+            SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))
+        }
+        other => other,
+    }
 }
 
 /// Sends datagrams of equal length (the last may be shorter) that stand one after another in `bytes`.
@@ -104,7 +137,8 @@ mod tests {
 
     fn pair() -> (UdpSocket, UdpSocket) {
         let passive = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let active = connect(passive.local_addr().unwrap()).unwrap();
+        let active = open().unwrap();
+        select(&active, passive.local_addr().unwrap()).unwrap();
         let port = active.local_addr().unwrap().port();
         passive.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         (passive, active)

@@ -1,9 +1,11 @@
 //! What participants do in a run, and the steps every run has: gather, warm up, measure, leave.
 
+mod grid;
 mod hall;
 mod idle;
 mod measuring;
 mod stage;
+mod turnover;
 
 use std::time::Duration;
 
@@ -15,10 +17,11 @@ use crate::engine::{self, Command, Handle};
 use crate::ledger::{Depth, Group};
 use crate::media::mark::RunId;
 use crate::report::Report;
-use crate::signalling::{Plan, Track};
+use crate::signalling::{Content, Plan, Track, View};
 use crate::udp;
 pub(crate) use measuring::Measured;
 use measuring::measure;
+use turnover::Turnover;
 
 /// Longest wait for everybody to be there, beside what the number of participants takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,17 +39,19 @@ const SPARE_FILES: u64 = 64;
 pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Report> {
     check_file_limit(cli.workload.participants())?;
     let common = cli.workload.common();
-    with_crowd(common, async |crowd, engine| {
-        let scene = Scene { crowd, engine, common };
-        match cli.workload {
-            Workload::Hall { listeners, speakers, loud, .. } => {
-                hall::run(scene, listeners, speakers, loud).await
-            }
-            Workload::Idle { participants, .. } => idle::run(scene, participants).await,
-            Workload::Stage { viewers, simulcast, .. } => {
-                stage::run(scene, viewers, simulcast).await
-            }
+    with_crowd(common, async |scene| match cli.workload {
+        Workload::Churn { steady, rate, stay, .. } => {
+            turnover::churn(scene, steady, Turnover::new(rate, stay)).await
         }
+        Workload::Grid { participants, .. } => grid::run(scene, participants).await,
+        Workload::Hall { listeners, speakers, loud, .. } => {
+            hall::run(scene, listeners, speakers, loud).await
+        }
+        Workload::Idle { participants, .. } => idle::run(scene, participants).await,
+        Workload::Joins { steady, rate, stay, .. } => {
+            turnover::joins(scene, steady, Turnover::new(rate, stay)).await
+        }
+        Workload::Stage { viewers, simulcast, .. } => stage::run(scene, viewers, simulcast).await,
     })
     .await
 }
@@ -56,14 +61,27 @@ struct Scene<'a> {
     crowd: &'a mut Crowd,
     engine: &'a Handle,
     common: &'a Common,
+    run: RunId,
 }
 
 impl Scene<'_> {
-    /// Lets somebody join who matters to the figures.
-    fn join(&mut self, room: &str, tracks: Vec<Track>, subscribes: bool) {
+    /// Lets somebody join who matters to the figures, and receives what others send if `view` says so.
+    fn join(&mut self, room: &str, tracks: Vec<Track>, view: View) {
         let id = self.crowd.next_id();
-        let room = room.to_owned();
-        self.crowd.join(Plan { id, group: Group::Watched, room, tracks, subscribes });
+        let room = self.room(room);
+        self.crowd.join(Plan { id, group: Group::Watched, room, tracks, view });
+    }
+
+    /// A room of this run alone: one run's leavings are not the next one's.
+    fn room(&self, name: &str) -> String {
+        format!("{name}-{:08x}", self.run.0)
+    }
+
+    /// One camera in one layer, as the command line describes it.
+    fn camera(&self) -> Track {
+        let media = &self.common.media;
+        let content = Content::Camera { codec: media.codec, simulcast: false };
+        Track { content, shape: media.camera() }
     }
 
     /// Waits until so many are connected, and so many receive media.
@@ -76,12 +94,13 @@ impl Scene<'_> {
 /// Starts the media thread, lets `run` have its way with the crowd, and sends everybody home.
 async fn with_crowd(
     common: &Common,
-    run: impl AsyncFnOnce(&mut Crowd, &Handle) -> anyhow::Result<Report>,
+    run: impl AsyncFnOnce(Scene<'_>) -> anyhow::Result<Report>,
 ) -> anyhow::Result<Report> {
     let depth = if common.measuring.light { Depth::Light } else { Depth::Full };
-    let (engine, thread) = engine::start(RunId(fastrand::u32(..)), depth)?;
+    let id = RunId(fastrand::u32(..));
+    let (engine, thread) = engine::start(id, depth)?;
     let mut crowd = Crowd::new(common.server.server()?, engine.clone());
-    let report = run(&mut crowd, &engine).await;
+    let report = run(Scene { crowd: &mut crowd, engine: &engine, common, run: id }).await;
     crowd.leave_all().await;
     engine.send(Command::Stop)?;
     let ended = tokio::task::spawn_blocking(move || thread.join()).await?;

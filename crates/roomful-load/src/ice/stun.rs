@@ -52,15 +52,19 @@ pub(crate) struct Check<'a> {
     pub(crate) password: &'a str,
     pub(crate) priority: u32,
     pub(crate) tie_breaker: u64,
+    /// Whether media is to take this path.
+    pub(crate) nominates: bool,
 }
 
-/// A binding request that nominates the pair it is sent on.
+/// A binding request of the controlling side.
 pub(crate) fn check(fields: &Check<'_>) -> Vec<u8> {
     let mut message = start(Kind::Request, fields.transaction);
     put(&mut message, USERNAME, fields.username.as_bytes());
     put(&mut message, PRIORITY, &fields.priority.to_be_bytes());
     put(&mut message, ICE_CONTROLLING, &fields.tie_breaker.to_be_bytes());
-    put(&mut message, USE_CANDIDATE, &[]);
+    if fields.nominates {
+        put(&mut message, USE_CANDIDATE, &[]);
+    }
     seal(message, fields.password)
 }
 
@@ -211,6 +215,7 @@ mod tests {
             password: "their password",
             priority: 1,
             tie_breaker: 2,
+            nominates: true,
         });
         let message = Received::parse(&bytes).unwrap();
         assert_eq!((message.kind, message.transaction), (Kind::Request, ID));

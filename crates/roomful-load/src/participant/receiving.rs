@@ -115,6 +115,7 @@ fn count(
     if in_window {
         ledger.totals.forwarded_packets += 1;
         ledger.totals.forwarded_bytes += bytes as u64;
+        ledger.totals.forwarded_video += u64::from(stream.format != Format::Opus);
     }
     match content {
         Some(Ok(content)) => {

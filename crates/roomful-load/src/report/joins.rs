@@ -12,8 +12,9 @@ use crate::signalling::JoinRecord;
 
 /// When one participant's join got how far.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct JoinTimes {
-    pub(crate) started: Instant,
+pub(super) struct JoinTimes {
+    group: Group,
+    started: Instant,
     opened: Option<Instant>,
     admitted: Option<Instant>,
     media: Timeline,
@@ -35,33 +36,89 @@ pub(crate) struct JoinPhases {
 }
 
 /// Puts together what signalling and the media thread noted of the same participants.
-pub(crate) fn combine(
+pub(super) fn combine(
     records: &[JoinRecord],
     timelines: &BTreeMap<ParticipantId, (Group, Timeline)>,
 ) -> Vec<JoinTimes> {
     let times = |record: &JoinRecord| {
-        let (_, media) = *timelines.get(&record.id)?;
+        let (group, media) = *timelines.get(&record.id)?;
         let at = |after: Option<Duration>| after.map(|after| record.started + after);
         let (opened, admitted) = (at(record.opened), at(record.admitted));
-        Some(JoinTimes { started: record.started, opened, admitted, media })
+        Some(JoinTimes { group, started: record.started, opened, admitted, media })
     };
     records.iter().filter_map(times).collect()
 }
 
 impl JoinTimes {
-    /// The first packet of media was here.
-    pub(crate) fn finished(&self) -> Option<Instant> {
+    /// When the first packet of media was here.
+    fn finished(&self) -> Option<Instant> {
         self.media.first_packet
     }
 }
 
-/// From the start of each join to its first packet.
-pub(super) fn whole(joins: &[JoinTimes]) -> Option<Percentiles> {
-    spans(joins, |join| Some(join.started), JoinTimes::finished)
+/// Whose joins a workload is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhoseJoins {
+    /// Those who gathered before the measuring.
+    Everybody,
+    /// Those who came during it.
+    Passing,
+}
+
+/// Those of the joins that count.
+pub(super) struct Chosen {
+    joins: Vec<JoinTimes>,
+    /// In which they began, if they are spread over time.
+    seconds: Option<f64>,
+}
+
+/// A join that begins in this last part of a window may not be finished when it is looked at.
+const LAST: f64 = 1.0;
+
+impl Chosen {
+    /// Those who came during the measuring count if they had time to finish.
+    pub(super) fn of(
+        all: Vec<JoinTimes>,
+        whose: WhoseJoins,
+        opened: Instant,
+        seconds: f64,
+    ) -> Self {
+        match whose {
+            WhoseJoins::Everybody => Self { joins: all, seconds: None },
+            WhoseJoins::Passing => {
+                let seconds = (seconds - LAST).max(seconds / 2.0);
+                let span = opened..opened + Duration::from_secs_f64(seconds);
+                let counts =
+                    |join: &JoinTimes| join.group == Group::Passing && span.contains(&join.started);
+                let joins = all.into_iter().filter(counts).collect();
+                Self { joins, seconds: Some(seconds) }
+            }
+        }
+    }
+
+    /// From the start of each join to its first packet.
+    pub(super) fn whole(&self) -> Option<Percentiles> {
+        spans(&self.joins, |join| Some(join.started), JoinTimes::finished)
+    }
+
+    pub(super) fn phases(&self) -> JoinPhases {
+        JoinPhases::new(&self.joins)
+    }
+
+    pub(super) fn rate(&self) -> Option<f64> {
+        let finished = self.joins.iter().filter(|join| join.finished().is_some()).count();
+        self.seconds.map(|seconds| finished as f64 / seconds)
+    }
+
+    /// Where everybody gathers, the workload says who has to receive something.
+    pub(super) fn unfinished(&self) -> u64 {
+        let unfinished = self.joins.iter().filter(|join| join.finished().is_none()).count();
+        if self.seconds.is_some() { unfinished as u64 } else { 0 }
+    }
 }
 
 impl JoinPhases {
-    pub(super) fn new(joins: &[JoinTimes]) -> Self {
+    fn new(joins: &[JoinTimes]) -> Self {
         let described = |join: &JoinTimes| join.media.described;
         let reached = |join: &JoinTimes| join.media.reached;
         let keyed = |join: &JoinTimes| join.media.keyed;

@@ -17,6 +17,11 @@ impl Report {
             table.row("packets expected", expected);
         }
         table.row("packets received", media.packets_received);
+        if let Some(expected) = media.video_expected {
+            let percent = 100.0 * media.video_received as f64 / expected.max(1) as f64;
+            let share = format!("{} of {expected} ({percent:.1} %)", media.video_received);
+            table.row("packets of pictures wished for", share);
+        }
         let loss = format!("{} ({:.4} %)", media.packets_lost, media.loss_percent);
         table.row("packets lost", loss);
         table.row(
@@ -30,6 +35,9 @@ impl Report {
         table.percentiles("latency", media.latency_us, "µs");
         table.percentiles("latency of those passing", media.passing_latency_us, "µs");
         table.row("longest gap in a stream", format!("{:.1} ms", media.longest_gap_ms));
+        if let Some(rate) = self.joins_per_second {
+            table.row("joins", format!("{rate:.1} a second, {} unfinished", self.joins_unfinished));
+        }
         table.percentiles("join to first packet", self.join_ms, "ms");
         for (name, phase) in self.join_phases_ms.named() {
             table.percentiles(&format!("  {name}"), phase, "ms");

@@ -1,6 +1,7 @@
 //! LiveKit's signalling, as `livekit-client` speaks it over one peer connection (`/rtc/v1`): the client
 //! alone makes offers, the first one travels inside the join request.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -19,11 +20,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 pub(crate) use super::token::ApiKey;
-use super::{Content, JoinRecord, Plan, RIDS, Track};
+use super::{Content, JoinRecord, Plan, RIDS, Track, View};
 use crate::dtls::Identity;
 use crate::engine::{Command, Handle};
 use crate::ice::Credentials;
-use crate::participant::Newcomer;
+use crate::participant::{Newcomer, ParticipantId};
 use crate::sdp::{Kind, Remote, Section, VideoCodec, candidate, write_offer};
 
 /// Longest wait for the server to answer a join.
@@ -65,6 +66,8 @@ struct Session<'a> {
     offers: u32,
     is_negotiating: bool,
     needs_offer: bool,
+    /// Tracks whose size was wished for already.
+    arranged: HashSet<String>,
 }
 
 /// Joins and stays until told to stop. What happened is in the record.
@@ -106,7 +109,7 @@ impl<'a> Session<'a> {
             sources.extend(streams);
             requests.push(announcement(track, &cid));
         }
-        if plan.subscribes {
+        if plan.view.subscribes() {
             add_receiving(&mut sections, server.sections, server.sections);
         }
         let newcomer =
@@ -133,6 +136,7 @@ impl<'a> Session<'a> {
             offers: u32::from(is_negotiating),
             is_negotiating,
             needs_offer: false,
+            arranged: HashSet::new(),
         })
     }
 
@@ -141,6 +145,7 @@ impl<'a> Session<'a> {
         loop {
             let message = self.next().await?;
             if let Response::Join(join) = &message {
+                self.arrange(&join.other_participants).await?;
                 let seconds = u64::try_from(join.ping_interval).unwrap_or(0);
                 return Ok(if seconds > 0 { Duration::from_secs(seconds) } else { PING });
             }
@@ -170,6 +175,7 @@ impl<'a> Session<'a> {
         match message {
             Response::Answer(answer) => self.handle_answer(&answer.sdp).await,
             Response::Trickle(trickle) => self.handle_trickle(&trickle.candidate_init),
+            Response::Update(update) => self.arrange(&update.participants).await,
             Response::MediaSectionsRequirement(needed) => {
                 add_receiving(&mut self.sections, needed.num_audios, needed.num_videos);
                 self.needs_offer = true;
@@ -183,12 +189,38 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Says which of these participants' pictures it wants how large, where its view has an opinion.
+    async fn arrange(&mut self, others: &[proto::ParticipantInfo]) -> anyhow::Result<()> {
+        let View::Spotlight(spotlight) = self.plan.view else { return Ok(()) };
+        let large = identity(spotlight);
+        let own = identity(self.plan.id);
+        let mut thumbnails = Vec::new();
+        for other in others.iter().filter(|other| other.identity != own) {
+            let pictures = other
+                .tracks
+                .iter()
+                .filter(|track| track.r#type() == proto::TrackType::Video)
+                .map(|track| track.sid.clone())
+                .filter(|sid| !self.arranged.contains(sid));
+            let pictures: Vec<String> = pictures.collect();
+            self.arranged.extend(pictures.iter().cloned());
+            if other.identity == large && !pictures.is_empty() {
+                self.send(wish(pictures, proto::VideoQuality::High, (1280, 720))).await?;
+            } else {
+                thumbnails.extend(pictures);
+            }
+        }
+        if thumbnails.is_empty() {
+            return Ok(());
+        }
+        self.send(wish(thumbnails, proto::VideoQuality::Low, (320, 180))).await
+    }
+
     async fn handle_answer(&mut self, sdp: &str) -> anyhow::Result<()> {
         let mut remote = Remote::parse(sdp)?;
         self.check_sending(&remote)?;
-        match self.server.via {
-            Some(via) => remote.candidates = vec![via],
-            None => self.prefer_known_address(&mut remote.candidates),
+        if let Some(via) = self.server.via {
+            remote.candidates = vec![via];
         }
         self.engine.send(Command::Describe(self.plan.id, Box::new(remote)))?;
         self.is_negotiating = false;
@@ -222,13 +254,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The address that signalling reached is one that media reaches, if the server offers it.
-    fn prefer_known_address(&self, candidates: &mut [std::net::SocketAddr]) {
-        if let Ok(known) = self.socket.get_ref().peer_addr() {
-            candidates.sort_by_key(|candidate| candidate.ip() != known.ip());
-        }
-    }
-
     async fn offer_if_needed(&mut self) -> anyhow::Result<()> {
         if self.is_negotiating || !std::mem::take(&mut self.needs_offer) {
             return Ok(());
@@ -251,10 +276,12 @@ impl<'a> Session<'a> {
             reason: proto::DisconnectReason::ClientInitiated.into(),
             ..Default::default()
         };
+        // First, or the server's own goodbye would be taken for a failure.
+        self.engine.send(Command::Remove(self.plan.id))?;
         // The server may be gone already.
         let _gone = self.send(Request::Leave(leave)).await;
         let _gone = timeout(Duration::from_secs(1), self.socket.close(None)).await;
-        self.engine.send(Command::Remove(self.plan.id))
+        Ok(())
     }
 
     async fn send(&mut self, request: Request) -> anyhow::Result<()> {
@@ -313,7 +340,7 @@ fn path(
     publisher_offer: Option<proto::SessionDescription>,
     add_track_requests: Vec<proto::AddTrackRequest>,
 ) -> String {
-    let identity = format!("load-{}", plan.id.0);
+    let identity = identity(plan.id);
     let request = proto::JoinRequest {
         client_info: Some(proto::ClientInfo {
             sdk: proto::client_info::Sdk::Js.into(),
@@ -323,7 +350,7 @@ fn path(
             ..Default::default()
         }),
         connection_settings: Some(proto::ConnectionSettings {
-            auto_subscribe: plan.subscribes,
+            auto_subscribe: plan.view.subscribes(),
             ..Default::default()
         }),
         add_track_requests,
@@ -337,6 +364,23 @@ fn path(
     let token = server.key.sign(&plan.room, &identity);
     let request = URL_SAFE.encode(wrapped.encode_to_vec());
     format!("/rtc/v1?access_token={token}&join_request={request}")
+}
+
+/// What a participant is called in its room.
+fn identity(id: ParticipantId) -> String {
+    format!("load-{}", id.0)
+}
+
+fn wish(track_sids: Vec<String>, quality: proto::VideoQuality, size: (u32, u32)) -> Request {
+    let (width, height) = size;
+    let quality = quality.into();
+    Request::TrackSetting(proto::UpdateTrackSettings {
+        track_sids,
+        quality,
+        width,
+        height,
+        ..Default::default()
+    })
 }
 
 fn description(sdp: String, id: u32) -> proto::SessionDescription {

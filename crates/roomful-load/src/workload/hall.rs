@@ -2,8 +2,8 @@
 
 use super::{Scene, measure};
 use crate::media::source::Shape;
-use crate::report::Report;
-use crate::signalling::{Content, Track};
+use crate::report::{Findings, Report, WhoseJoins};
+use crate::signalling::{Content, Track, View};
 
 const ROOM: &str = "load-hall";
 
@@ -22,14 +22,24 @@ pub(super) async fn run(
     for speaker in 0..speakers {
         let level = if speaker < loud { LOUD } else { SILENT };
         let microphone = Track { content: Content::Microphone { level }, shape: Shape::OPUS };
-        scene.join(ROOM, vec![microphone], true);
+        // They hear nobody, so that every server has the same to forward.
+        scene.join(ROOM, vec![microphone], View::Nothing);
     }
     scene.settle(speakers, 0).await?;
     for _ in 0..listeners {
-        scene.join(ROOM, Vec::new(), true);
+        scene.join(ROOM, Vec::new(), View::Everything);
     }
     scene.settle(speakers + listeners, if loud > 0 { listeners } else { 0 }).await?;
-    let measured = measure(&scene).await?;
-    // Whose silence is forwarded is the server's choice.
-    Ok(Report::new("hall", speakers + listeners, measured, None, scene.common))
+    let measured = measure(scene.engine, scene.common).await?;
+    let findings = Findings {
+        workload: "hall",
+        participants: speakers + listeners,
+        measured,
+        records: scene.crowd.records(),
+        // Whose silence is forwarded is the server's choice.
+        expected: None,
+        video_expected: None,
+        joins: WhoseJoins::Everybody,
+    };
+    Ok(Report::new(findings, scene.common))
 }

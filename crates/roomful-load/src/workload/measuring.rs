@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::time::{sleep, sleep_until};
 
-use super::{Handle, Scene};
+use super::Handle;
+use crate::cli::Common;
 use crate::clock::Stamp;
 use crate::engine::{Command, Snapshot};
 use crate::ledger::Window;
 use crate::process::{ProcessId, Usage};
-use crate::signalling::JoinRecord;
 
 /// What was sent within the window is waited for this long after it: longer than any latency worth
 /// counting and than the usual repairs take.
@@ -23,28 +23,27 @@ const NOTICE: Duration = Duration::from_millis(50);
 pub(crate) struct Measured {
     pub(crate) seconds: f64,
     pub(crate) snapshot: Snapshot,
-    pub(crate) published_video: u64,
-    pub(crate) published_audio: u64,
     /// Content of one packet in 64 only.
     pub(crate) is_light: bool,
     /// Before and after, if the server's process was given.
     pub(crate) server: Option<(Usage, Usage)>,
     pub(crate) generator: (Usage, Usage),
-    pub(crate) records: Vec<JoinRecord>,
+    /// When the window opened.
+    pub(crate) opened: Instant,
 }
 
 /// Warms up, measures, and waits for what is still on its way.
 ///
 /// # Errors
 /// If the server's process is gone, or the media thread.
-pub(super) async fn measure(scene: &Scene<'_>) -> anyhow::Result<Measured> {
-    let Scene { crowd, engine, common } = scene;
+pub(super) async fn measure(engine: &Handle, common: &Common) -> anyhow::Result<Measured> {
     let server = common.server.process();
     pass(engine, server, common.measuring.warmup(), "warming up").await?;
     let length = common.measuring.seconds();
     let from = Stamp::now().plus(NOTICE);
     engine.send(Command::OpenWindow(Window { from, to: from.plus(length) }))?;
     sleep(NOTICE).await;
+    let opened = Instant::now();
     let before = usage(server)?;
     pass(engine, server, length, "measuring").await?;
     let after = usage(server)?;
@@ -52,13 +51,11 @@ pub(super) async fn measure(scene: &Scene<'_>) -> anyhow::Result<Measured> {
     let snapshot = engine.report().await?;
     Ok(Measured {
         seconds: length.as_secs_f64(),
-        published_video: snapshot.totals.published_video,
-        published_audio: snapshot.totals.published_audio,
         snapshot,
         is_light: common.measuring.light,
         server: before.0.zip(after.0),
         generator: (before.1, after.1),
-        records: crowd.records(),
+        opened,
     })
 }
 
