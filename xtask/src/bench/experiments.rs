@@ -55,7 +55,10 @@ pub(crate) const ALL: &[Experiment] = &[
         name: "memory",
         figures: &["M1", "M2", "M3"],
         quick: true,
-        takes: |options| rounds(options, &memory_variants(Roomful).concat()),
+        takes: |options| {
+            let variants = memory_subjects(options).iter().flat_map(|of| memory_variants(*of));
+            rounds(&memory_options(options), &variants.flatten().collect::<Vec<_>>())
+        },
         run: memory,
     },
     Experiment {
@@ -301,6 +304,9 @@ fn churn(bench: &mut Bench) -> Result<Vec<Figure>> {
 const FEW: u32 = 50;
 const MANY: u32 = 250;
 
+/// Rounds of the memory's experiment.
+const MEMORY_ROUNDS: u32 = 3;
+
 /// Idle participants, few and many, and viewers, few and many.
 fn memory_variants(subject: super::server::Subject) -> [[Variant; 2]; 2] {
     let sizes = [FEW, MANY];
@@ -310,16 +316,28 @@ fn memory_variants(subject: super::server::Subject) -> [[Variant; 2]; 2] {
     ]
 }
 
+/// The peers' memory is told beside ours, where there is time.
+fn memory_subjects(options: &Options) -> &'static [super::server::Subject] {
+    if options.budget.is_some() { &[Roomful] } else { &[Roomful, LiveKit, Janus] }
+}
+
+/// Memory hardly varies from run to run, so fewer of them tell as much.
+fn memory_options(options: &Options) -> Options {
+    Options { pairs: options.pairs.min(MEMORY_ROUNDS), ..options.clone() }
+}
+
 fn memory(bench: &mut Bench) -> Result<Vec<Figure>> {
     let [idle, viewing] = memory_variants(Roomful);
-    let all = [idle, viewing].concat();
-    let runs = bench.paired(&all)?;
+    let own = [idle, viewing].concat();
+    let subjects = memory_subjects(&bench.options).iter();
+    let all: Vec<Variant> = subjects.flat_map(|of| memory_variants(*of)).flatten().collect();
+    let runs = bench.rounds(&all, bench.options.pairs.min(MEMORY_ROUNDS))?;
     let each = |[few, many]: &[Variant; 2]| {
         let pairs = runs.pairs(many, few, |run| run.peak_kb).into_iter();
         let grown = pairs.filter_map(|(many, few)| Some(many? - few?));
         Spread::of(grown.map(|kb| kb / f64::from(MANY - FEW)))
     };
-    let alone = all.iter().flat_map(|variant| runs.values(variant, |run| run.idle_kb));
+    let alone = own.iter().flat_map(|variant| runs.values(variant, |run| run.idle_kb));
     let alone = Spread::of(alone.flatten().map(|kb| kb / 1024.0));
     Ok(vec![
         Figure::new("M1", "resident memory of an idle server", "MB", Goal::AtMost(8.0), alone),

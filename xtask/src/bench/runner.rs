@@ -129,12 +129,20 @@ impl Bench {
     /// # Errors
     /// If a record cannot be written. What goes wrong in a run is kept in its record.
     pub(crate) fn paired(&mut self, variants: &[Variant]) -> Result<Rounds> {
+        self.rounds(variants, self.options.pairs)
+    }
+
+    /// As [`Bench::paired`], with a number of rounds of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn rounds(&mut self, variants: &[Variant], rounds: u32) -> Result<Rounds> {
         let variants: Vec<Variant> =
             variants.iter().copied().filter(|variant| self.has(variant)).collect();
         let seconds = self.options.seconds;
         let round_takes = variants.iter().map(|variant| variant.duration(seconds)).sum();
-        let mut rounds = Vec::new();
-        for round in 1..=self.options.pairs {
+        let mut counted = Vec::new();
+        for round in 1..=rounds {
             if !self.has_time_for(round_takes) {
                 println!("    no time is left for round {round}");
                 break;
@@ -143,9 +151,9 @@ impl Bench {
             for variant in &variants {
                 runs.push(self.counted(variant, round)?);
             }
-            rounds.push(runs);
+            counted.push(runs);
         }
-        Ok(Rounds { variants, rounds })
+        Ok(Rounds { variants, rounds: counted })
     }
 
     /// Runs `variant` once and keeps the run, whether it counts or not.
