@@ -31,6 +31,22 @@ fn a_datagram_arrives_with_its_source_and_true_destination() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_read_says_whether_it_took_all_there_was() {
+    let (sender, mut receiver) = (bind(V4), bind(V4));
+    receiver.receiver = syscall::Receiver::with_slots(2, 100);
+    for byte in 0..3 {
+        send(&sender, &[(sender.local_addr(), receiver.local_addr(), vec![byte])]);
+    }
+    await_readable(&mut receiver);
+    let reads = [(2, false), (1, true), (0, true)];
+    for read in reads {
+        let received = receiver.recv_batch(|_, _, _| {}).unwrap();
+        assert_eq!((received.datagrams, received.drained), read);
+    }
+}
+
+#[test]
 fn a_wildcard_socket_answers_from_the_address_it_was_asked_at() {
     for any in [ANY, "0.0.0.0:0"] {
         let mut server = bind(any);

@@ -23,6 +23,9 @@ use super::readiness::Readiness;
 use super::{Answer, CloseCause, Mail, Outbox, WorkerSeed};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 
+#[cfg(test)]
+mod tests;
+
 const SOCKET: Token = Token(0);
 const MAILBOX: Token = Token(1);
 
