@@ -12,9 +12,9 @@
 //! | `/rtc/v1/validate` | why the WebSocket was refused |
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -25,7 +25,7 @@ use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
 
 use crate::config::PageAccess;
-use crate::placement;
+use crate::placement::{Directory, SeatKind};
 use crate::worker::WorkerHandle;
 
 mod api;
@@ -46,6 +46,7 @@ use reached::ReachedAddresses;
 pub(crate) struct App {
     admission: Admission,
     workers: Vec<WorkerHandle>,
+    directory: Arc<Directory>,
     next_connection: AtomicU64,
     reached: ReachedAddresses,
 }
@@ -68,10 +69,15 @@ pub(crate) struct Admission {
 }
 
 impl App {
-    pub(crate) fn new(admission: Admission, workers: Vec<WorkerHandle>) -> Arc<Self> {
+    pub(crate) fn new(
+        admission: Admission,
+        workers: Vec<WorkerHandle>,
+        directory: Arc<Directory>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             admission,
             workers,
+            directory,
             next_connection: AtomicU64::new(1),
             reached: ReachedAddresses::new(),
         })
@@ -81,9 +87,10 @@ impl App {
         ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn worker_of(&self, room: &RoomName) -> Option<WorkerHandle> {
-        let workers = NonZeroUsize::new(self.workers.len())?;
-        self.workers.get(placement::worker_of(room, workers)).cloned()
+    /// The worker where `room` lives or is to live, which stays so while the answer is held.
+    fn worker_of(&self, room: &RoomName, kind: SeatKind) -> Option<WorkerHandle> {
+        let seat = self.directory.seat(room, kind, Instant::now())?;
+        Some(self.workers.get(seat.worker().0)?.for_seat(seat))
     }
 }
 

@@ -8,7 +8,7 @@ pub mod config;
 pub mod external_ip;
 mod http;
 pub mod logging;
-pub mod placement;
+mod placement;
 pub mod server;
 mod signal;
 pub mod signals;

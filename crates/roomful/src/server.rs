@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use crate::addresses::{are_of_this_machine_only, media_addresses};
 use crate::config::{Config, MediaConfig, PageAccess};
 use crate::http::{self, Admission, App, Connections, IdentityMaker};
+use crate::placement::{Directory, WorkerIndex};
 use crate::udp::UdpSocket;
 use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
 
@@ -31,6 +33,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Server {
     listeners: Vec<TcpListener>,
     workers: Vec<WorkerHandle>,
+    directory: Arc<Directory>,
     worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     admission: Admission,
     max_connections: NonZeroU32,
@@ -61,9 +64,10 @@ impl Server {
         };
         // Unbounded, but each worker sends exactly one.
         let (ends, worker_ends) = mpsc::unbounded_channel();
+        let directory = Directory::new(config.workers.get(), Instant::now());
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let seed = worker_seed(index, &config.media, common.clone())?;
+            let seed = worker_seed(index, &directory, &config.media, common.clone())?;
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
@@ -76,7 +80,7 @@ impl Server {
             identities: IdentityMaker::new()?,
         };
         let max_connections = config.max_connections;
-        Ok(Self { listeners, workers, worker_ends, admission, max_connections })
+        Ok(Self { listeners, workers, directory, worker_ends, admission, max_connections })
     }
 
     /// Where the page is served, with the real port if the system chose it.
@@ -92,7 +96,7 @@ impl Server {
         self.announce();
         let (stop, stopping) = watch::channel(false);
         let (failures, mut failed) = mpsc::channel(self.listeners.len());
-        let app = App::new(self.admission, self.workers.clone());
+        let app = App::new(self.admission, self.workers.clone(), self.directory);
         let web = Connections::new(http::router(app), self.max_connections, stopping);
         for listener in self.listeners {
             accept(web.clone(), listener, failures.clone());
@@ -172,7 +176,12 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-fn worker_seed(index: usize, media: &MediaConfig, common: SfuConfig) -> anyhow::Result<WorkerSeed> {
+fn worker_seed(
+    index: usize,
+    directory: &Arc<Directory>,
+    media: &MediaConfig,
+    common: SfuConfig,
+) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
         0 => 0,
         first => u16::try_from(index)
@@ -196,7 +205,8 @@ fn worker_seed(index: usize, media: &MediaConfig, common: SfuConfig) -> anyhow::
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
     let seed = Seed(u64::from_ne_bytes(seed));
     let sfu = SfuConfig { media_addresses, ..common };
-    Ok(WorkerSeed { index, socket, sfu, seed })
+    let (index, directory) = (WorkerIndex(index), Arc::clone(directory));
+    Ok(WorkerSeed { index, directory, socket, sfu, seed })
 }
 
 /// A clock before 1970 counts as 1970.

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
+use crate::placement::{Directory, Seat, WorkerIndex};
 use crate::udp::UdpSocket;
 use event_loop::EventLoop;
 
@@ -74,7 +75,9 @@ pub(crate) type Answer = oneshot::Sender<Result<Reply, AdministrationError>>;
 /// What a worker needs to start.
 pub(crate) struct WorkerSeed {
     /// Its position among the workers.
-    pub(crate) index: usize,
+    pub(crate) index: WorkerIndex,
+    /// Where its rooms and its load are known.
+    pub(crate) directory: Arc<Directory>,
     /// Where its rooms' media arrives.
     pub(crate) socket: UdpSocket,
     /// What its core needs to know.
@@ -83,12 +86,21 @@ pub(crate) struct WorkerSeed {
     pub(crate) seed: Seed,
 }
 
+/// A mail on its way.
+pub(crate) struct Envelope {
+    mail: Mail,
+    /// Keeps the room of whom it concerns where it is until it was read.
+    seat: Option<Arc<Seat>>,
+}
+
 /// How the rest of the program reaches a worker, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
     // Dropped in this order: whoever is woken finds the mailbox without this sender.
-    mailbox: mpsc::Sender<Mail>,
+    mailbox: mpsc::Sender<Envelope>,
     waker: Arc<WakeOnDrop>,
+    /// The claim on a room there for which the worker was found.
+    seat: Option<Arc<Seat>>,
 }
 
 /// The worker has ended and reads no mail.
@@ -97,9 +109,15 @@ pub(crate) struct WorkerHandle {
 pub(crate) struct WorkerGone;
 
 impl WorkerHandle {
+    /// The same worker, found for the room of `seat`, which stays there while this handle or a mail it sent lives.
+    pub(crate) fn for_seat(&self, seat: Arc<Seat>) -> Self {
+        Self { seat: Some(seat), ..self.clone() }
+    }
+
     /// Delivers `mail`, after waiting for room in the mailbox if need be.
     pub(crate) async fn send(&self, mail: Mail) -> Result<(), WorkerGone> {
-        self.mailbox.send(mail).await.map_err(|_| WorkerGone)?;
+        let seat = self.seat.clone();
+        self.mailbox.send(Envelope { mail, seat }).await.map_err(|_| WorkerGone)?;
         // It fails only where the worker's descriptors are gone, and the worker with them.
         self.waker.0.wake().map_err(|_| WorkerGone)
     }
@@ -134,13 +152,13 @@ pub(crate) fn spawn(
     ends: mpsc::UnboundedSender<WorkerEnd>,
 ) -> io::Result<WorkerHandle> {
     let (mailbox, mails) = mpsc::channel(MAILBOX_CAPACITY);
-    let name = format!("media-{}", seed.index);
+    let name = format!("media-{}", seed.index.0);
     let (event_loop, waker) = EventLoop::new(seed, mails)?;
     std::thread::Builder::new().name(name).spawn(move || {
         let mut report = Report { ends, end: WorkerEnd::Panicked };
         report.end = event_loop.run().map_or_else(WorkerEnd::Failed, |()| WorkerEnd::Finished);
     })?;
-    Ok(WorkerHandle { mailbox, waker: Arc::new(WakeOnDrop(waker)) })
+    Ok(WorkerHandle { mailbox, waker: Arc::new(WakeOnDrop(waker)), seat: None })
 }
 
 /// Sent when the thread ends, also by a panic.

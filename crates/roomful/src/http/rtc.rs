@@ -21,6 +21,7 @@ use serde::Deserialize;
 use super::origin::is_this_machine;
 use super::serve::Slot;
 use super::{App, text};
+use crate::placement::SeatKind;
 use crate::signal::{self, TRANSPORT_FRAME_LIMIT};
 
 /// The query of both endpoints.
@@ -73,7 +74,7 @@ pub(super) async fn connect(
         Ok(upgrade) => upgrade,
         Err(_) => return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one"),
     };
-    let Some(worker) = app.worker_of(&attempt.grant.room) else {
+    let Some(worker) = app.worker_of(&attempt.grant.room, SeatKind::Participant) else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
     };
     if app.admission.finds_public_address && !attempt.request.reconnect {

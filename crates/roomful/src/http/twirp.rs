@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::rtc::unix_now;
+use crate::placement::SeatKind;
 use crate::worker::{Mail, WorkerHandle};
 pub(super) use error::TwirpError;
 use message::{Encoding, Message};
@@ -129,7 +130,7 @@ async fn administer(app: &App, what: Administration) -> Result<Reply, TwirpError
         Administration::CreateRoom(request) => RoomName::new(request.name.clone()),
         Administration::DeleteRoom(room) | Administration::InRoom(room, _) => room.clone(),
     };
-    let worker = app.worker_of(&room).ok_or_else(TwirpError::stopping)?;
+    let worker = app.worker_of(&room, SeatKind::Visitor).ok_or_else(TwirpError::stopping)?;
     ask(&worker, what).await
 }
 

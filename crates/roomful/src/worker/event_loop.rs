@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -20,7 +21,8 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::outbox::SendError;
 use super::readiness::Readiness;
-use super::{Answer, CloseCause, Mail, Outbox, WorkerSeed};
+use super::{Answer, CloseCause, Envelope, Mail, Outbox, WorkerSeed};
+use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 
 #[cfg(test)]
@@ -46,17 +48,20 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 pub(super) struct EventLoop {
     poll: Poll,
     socket: UdpSocket,
-    mails: mpsc::Receiver<Mail>,
+    mails: mpsc::Receiver<Envelope>,
     state: State,
     readiness: Readiness,
     /// The mailbox may hold mails.
     mail_ready: bool,
     /// More waits to be sent than went with the last slice.
     send_ready: bool,
+    meter: BusyMeter,
 }
 
 /// The core and where its outputs go.
 struct State {
+    index: WorkerIndex,
+    directory: Arc<Directory>,
     sfu: Sfu,
     outboxes: BTreeMap<ConnectionId, Outbox>,
     transmits: TransmitBuffer,
@@ -71,13 +76,18 @@ struct State {
 
 impl EventLoop {
     /// Also returns what wakes the loop up after a mail was sent.
-    pub(super) fn new(seed: WorkerSeed, mails: mpsc::Receiver<Mail>) -> io::Result<(Self, Waker)> {
-        let WorkerSeed { mut socket, sfu, seed, .. } = seed;
+    pub(super) fn new(
+        seed: WorkerSeed,
+        mails: mpsc::Receiver<Envelope>,
+    ) -> io::Result<(Self, Waker)> {
+        let WorkerSeed { index, directory, mut socket, sfu, seed } = seed;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
         let now = Instant::now();
         let mut state = State {
+            index,
+            directory,
             sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
             outboxes: BTreeMap::new(),
             transmits: TransmitBuffer::new(),
@@ -89,8 +99,17 @@ impl EventLoop {
         };
         state.drain(now);
         let readiness = Readiness::unknown();
-        let event_loop =
-            Self { poll, socket, mails, state, readiness, mail_ready: true, send_ready: false };
+        let meter = BusyMeter::new(now);
+        let event_loop = Self {
+            poll,
+            socket,
+            mails,
+            state,
+            readiness,
+            mail_ready: true,
+            send_ready: false,
+            meter,
+        };
         Ok((event_loop, waker))
     }
 
@@ -130,10 +149,14 @@ impl EventLoop {
         let mut now = start;
         for _ in 0..MAIL_BUDGET {
             match self.mails.try_recv() {
-                Ok(Mail::Shutdown) | Err(TryRecvError::Disconnected) => {
+                Ok(Envelope { mail: Mail::Shutdown, .. }) | Err(TryRecvError::Disconnected) => {
                     return ControlFlow::Break(());
                 }
-                Ok(mail) => self.state.handle_mail(mail, now),
+                Ok(Envelope { mail, seat }) => {
+                    self.state.handle_mail(mail, now);
+                    // Not before the directory knows what became of the room.
+                    drop(seat);
+                }
                 Err(TryRecvError::Empty) => {
                     self.mail_ready = false;
                     break;
@@ -178,7 +201,9 @@ impl EventLoop {
             let next = self.readiness.retry_at().map_or(next, |retry| retry.min(next));
             next.saturating_duration_since(now).min(LONGEST_SLEEP)
         };
-        match self.poll.poll(events, Some(sleep)) {
+        let polled = self.poll.poll(events, Some(sleep));
+        self.state.measure(&mut self.meter, now);
+        match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
@@ -263,7 +288,10 @@ impl State {
                         let _ = asked.send(outcome);
                     }
                 }
-                Output::Event(event) => log_event(&event),
+                Output::Event(event) => {
+                    log_event(&event);
+                    self.directory.handle_event(self.index, &event);
+                }
                 Output::Timeout(at) => {
                     let Some(connection) = broken.pop() else {
                         self.next_timeout = at;
@@ -272,6 +300,13 @@ impl State {
                     self.sfu.handle_disconnect(connection, now);
                 }
             }
+        }
+    }
+
+    /// Takes note that the thread slept until now, and tells how busy it is.
+    fn measure(&self, meter: &mut BusyMeter, slept: Instant) {
+        if let Some(load) = self.directory.load(self.index) {
+            meter.handle_sleep(slept, Instant::now(), load);
         }
     }
 
