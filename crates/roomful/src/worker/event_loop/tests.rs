@@ -21,7 +21,7 @@ const CROWD: usize = 60;
 struct Stage {
     event_loop: EventLoop,
     events: Events,
-    mailbox: mpsc::Sender<Mail>,
+    mailbox: mpsc::Sender<Envelope>,
     address: SocketAddr,
     seats: Vec<Seat>,
 }
@@ -48,7 +48,9 @@ impl Stage {
             ice_servers: Vec::new(),
         };
         let (mailbox, mails) = mpsc::channel(1024);
-        let seed = WorkerSeed { index: 0, socket, sfu, seed: Seed(1) };
+        let directory = Directory::new(1, Instant::now());
+        let index = WorkerIndex(0);
+        let seed = WorkerSeed { index, directory, socket, sfu, seed: Seed(1) };
         let (event_loop, _waker) = EventLoop::new(seed, mails).unwrap();
         let events = Events::with_capacity(8);
         Self { event_loop, events, mailbox, address, seats: Vec::new() }
@@ -109,7 +111,8 @@ impl Stage {
                         continue;
                     }
                 };
-                assert!(self.mailbox.try_send(mail).is_ok(), "the mailbox has room");
+                let envelope = Envelope { mail, seat: None };
+                assert!(self.mailbox.try_send(envelope).is_ok(), "the mailbox has room");
             }
         }
     }
