@@ -11,7 +11,7 @@ use crate::crowd::Server;
 use crate::media::source::Shape;
 use crate::process::ProcessId;
 use crate::sdp::VideoCodec;
-use crate::signalling::livekit;
+use crate::signalling::{janus, livekit};
 
 /// Fills video rooms with virtual participants and says how the server bears it.
 #[derive(Debug, Parser)]
@@ -137,6 +137,9 @@ pub(crate) struct ServerFlags {
     /// A server of LiveKit's protocol.
     #[arg(long, default_value = "ws://127.0.0.1:7880")]
     url: String,
+    /// Janus' HTTP API instead, with its path: http://127.0.0.1:8088/janus
+    #[arg(long, conflicts_with_all = ["url", "key", "secret", "via"])]
+    janus: Option<String>,
     /// API key configured at the server.
     #[arg(long, default_value = "devkey")]
     key: String,
@@ -197,19 +200,14 @@ impl ServerFlags {
     /// # Errors
     /// If the address is none this program can reach.
     pub(crate) fn server(&self) -> anyhow::Result<Server> {
-        let Some(authority) = self.url.strip_prefix("ws://").or(self.url.strip_prefix("http://"))
-        else {
-            bail!(
-                "{}: only ws:// is spoken; connect to the server itself, not to a proxy",
-                self.url
-            );
-        };
-        let authority = authority.trim_end_matches('/');
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let port = if has_port { "" } else { ":80" };
+        if let Some(url) = &self.janus {
+            let (authority, path) = split(url)?;
+            return Ok(Server::Janus(janus::Server { authority, path }));
+        }
+        let (authority, _) = split(&self.url)?;
         let key = livekit::ApiKey { key: self.key.clone(), secret: self.secret.clone() };
         Ok(Server::LiveKit(livekit::Server {
-            authority: format!("{authority}{port}"),
+            authority,
             key,
             sections: self.sections,
             via: self.via,
@@ -219,6 +217,19 @@ impl ServerFlags {
     pub(crate) fn process(&self) -> Option<ProcessId> {
         self.server_pid.map(ProcessId)
     }
+}
+
+/// Host and port of an address, and its path without a slash at the end.
+fn split(url: &str) -> anyhow::Result<(String, String)> {
+    let Some(rest) = url.strip_prefix("ws://").or(url.strip_prefix("http://")) else {
+        bail!("{url}: only ws:// and http:// are spoken; name the server itself, not a proxy");
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let port = if has_port { "" } else { ":80" };
+    let path = path.trim_end_matches('/');
+    let slash = if path.is_empty() { "" } else { "/" };
+    Ok((format!("{authority}{port}"), format!("{slash}{path}")))
 }
 
 impl MediaFlags {

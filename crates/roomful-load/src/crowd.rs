@@ -11,8 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::Handle;
 use crate::participant::ParticipantId;
-use crate::signalling::livekit;
-use crate::signalling::{JoinRecord, Plan};
+use crate::signalling::{JoinRecord, Plan, Visit, janus, livekit};
 
 /// Joins under way at once while a room fills. More would measure how the server queues them; fewer make
 /// large rooms slow to fill.
@@ -24,6 +23,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The server under test.
 #[derive(Debug, Clone)]
 pub(crate) enum Server {
+    /// Janus with its VideoRoom plugin.
+    Janus(janus::Server),
     /// LiveKit's protocol: LiveKit, Roomful.
     LiveKit(livekit::Server),
 }
@@ -94,9 +95,11 @@ impl Crowd {
                 drop(permit);
                 lock(&records).push(record.clone());
             };
-            let Server::LiveKit(server) = &*server;
-            let outcome =
-                livekit::participate(server, &plan, &engine, stopped, &mut record, admitted).await;
+            let visit = Visit { plan: &plan, engine: &engine, stop: stopped, record: &mut record };
+            let outcome = match &*server {
+                Server::Janus(server) => janus::participate(server, visit, admitted).await,
+                Server::LiveKit(server) => livekit::participate(server, visit, admitted).await,
+            };
             if let Err(error) = outcome {
                 record.failure = Some(format!("{error:#}"));
                 let mut records = lock(&records);

@@ -3,7 +3,7 @@
 //! DTLS 1.2 for every server: it is what all of them speak, so nobody's handshake is dearer.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::digest;
@@ -11,6 +11,15 @@ use dimpl::{Config, Dtls, DtlsCertificate, Output};
 
 /// The largest DTLS record flight datagram `dimpl` writes, with room to spare.
 const DATAGRAM_BYTES: usize = 2048;
+
+/// Pause before the first message is repeated, doubled each time: browsers' own (libwebrtc sets it). Some
+/// servers drop what comes before they are done with ICE; RFC 6347 §4.2.4.1 recommends a second, and that
+/// would be most of a join there.
+const FIRST_REPEAT: Duration = Duration::from_millis(50);
+
+/// Repetitions of a message: with the pause doubling each time, thirteen seconds in all. Fewer, and a
+/// server that is merely slow to handle a crowd looks dead.
+const REPEATS: usize = 7;
 
 /// The certificate of this process, shared by all participants: making one for each would be most of the
 /// generator's work in a join.
@@ -39,7 +48,9 @@ impl Identity {
         let certificate = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|error| anyhow!("cannot make a certificate: {error}"))?;
         let fingerprint = fingerprint(&certificate.certificate);
-        let config = Config::builder().build().context("the DTLS settings")?;
+        let config =
+            Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS).build();
+        let config = config.context("the DTLS settings")?;
         Ok(Self { certificate, config: Arc::new(config), fingerprint })
     }
 

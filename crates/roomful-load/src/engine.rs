@@ -106,7 +106,7 @@ impl Engine {
 
     fn receive(&mut self, slot: usize) {
         let Some(Some(participant)) = self.participants.get_mut(slot) else { return };
-        let Some(socket) = participant.socket() else { return };
+        let socket = participant.socket();
         let now = Instant::now();
         let mut failure = None;
         let was_receiving = participant.is_receiving();
@@ -145,12 +145,12 @@ impl Engine {
     fn obey(&mut self, command: Command) -> io::Result<()> {
         let now = Instant::now();
         match command {
-            Command::Add(newcomer) => self.add(*newcomer, now),
+            Command::Add(newcomer) => self.add(*newcomer, now)?,
             Command::Describe(id, remote) => {
-                self.with(id, |participant| participant.handle_remote(*remote, now))?;
+                self.with(id, |participant| participant.handle_remote(*remote, now));
             }
             Command::Candidate(id, candidate) => {
-                self.with(id, |participant| participant.handle_candidate(candidate, now))?;
+                self.with(id, |participant| participant.handle_candidate(candidate, now));
             }
             Command::Remove(id) => self.remove(id),
             Command::OpenWindow(window) => self.open_window(window),
@@ -163,35 +163,28 @@ impl Engine {
         Ok(())
     }
 
-    fn add(&mut self, newcomer: Newcomer, now: Instant) {
+    fn add(&mut self, newcomer: Newcomer, now: Instant) -> io::Result<()> {
         let slot = self.participants.len();
+        let descriptor = newcomer.socket.as_raw_fd();
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&descriptor), Token(slot), Interest::READABLE)?;
         self.slots.insert(newcomer.id, slot);
         for (index, source) in newcomer.sources.iter().enumerate() {
             self.schedule.begin(slot, index, source.shape.interval, now);
         }
         self.participants.push(Some(Participant::new(newcomer, now)));
+        Ok(())
     }
 
-    /// Lets a participant open its socket, and listens to it from then on.
     fn with(
         &mut self,
         id: ParticipantId,
-        change: impl FnOnce(&mut Participant) -> anyhow::Result<bool>,
-    ) -> io::Result<()> {
-        let Some(&slot) = self.slots.get(&id) else { return Ok(()) };
-        let Some(Some(participant)) = self.participants.get_mut(slot) else { return Ok(()) };
-        match change(participant) {
-            Ok(true) => {
-                let registry = self.poll.registry();
-                let Some(socket) = participant.socket() else { return Ok(()) };
-                let descriptor = socket.as_raw_fd();
-                registry.register(&mut SourceFd(&descriptor), Token(slot), Interest::READABLE)
-            }
-            Ok(false) => Ok(()),
-            Err(error) => {
-                self.lose(slot, &error);
-                Ok(())
-            }
+        change: impl FnOnce(&mut Participant) -> anyhow::Result<()>,
+    ) {
+        let Some(&slot) = self.slots.get(&id) else { return };
+        let Some(Some(participant)) = self.participants.get_mut(slot) else { return };
+        if let Err(error) = change(participant) {
+            self.lose(slot, &error);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A minimal controlling ICE agent (RFC 8445): one local socket, all remote candidates checked at once,
+//! A minimal ICE agent (RFC 8445): one local socket, all remote candidates checked at once,
 //! the first answer decides, and is nominated (at once, where the server has one address only). Enough for
 //! servers, which are reachable where they say, and quick: the first checks leave as soon as the answer is
 //! known.
@@ -46,8 +46,18 @@ impl Credentials {
     }
 }
 
+/// Who decides which pair of addresses is used (RFC 8445 §6.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// This side: it made the offer, or the server is a lite one.
+    Controlling,
+    /// The server.
+    Controlled,
+}
+
 /// One participant's agent.
 pub(crate) struct Agent {
+    role: Role,
     local: Credentials,
     remote: Option<Remote>,
     tie_breaker: u64,
@@ -78,6 +88,7 @@ pub(crate) enum Heard {
 impl Agent {
     pub(crate) fn new(local: Credentials) -> Self {
         Self {
+            role: Role::Controlling,
             local,
             remote: None,
             tie_breaker: fastrand::u64(..),
@@ -103,8 +114,9 @@ impl Agent {
         &self.candidates
     }
 
-    /// The server answered: checks start now. The same credentials again change nothing.
-    pub(crate) fn set_remote(&mut self, remote: &Credentials, now: Instant) {
+    /// The server's description is known: checks start now. The same credentials again change nothing.
+    pub(crate) fn set_remote(&mut self, remote: &Credentials, role: Role, now: Instant) {
+        self.role = role;
         let username = format!("{}:{}", remote.ufrag, self.local.ufrag);
         if self.remote.as_ref().is_none_or(|known| known.username != username) {
             self.remote = Some(Remote { password: remote.password.clone(), username });
@@ -134,7 +146,7 @@ impl Agent {
         };
         self.next_check = Some(now + pause);
         // Of several nominated ones the server may prefer another than answered first.
-        let nominates = destinations.len() == 1;
+        let nominates = self.role == Role::Controlling && destinations.len() == 1;
         let mut checks = Vec::with_capacity(destinations.len());
         for destination in destinations {
             let transaction = TransactionId(std::array::from_fn(|_| fastrand::u8(..)));
@@ -147,6 +159,7 @@ impl Agent {
                 username: &remote.username,
                 password: &remote.password,
                 priority: PRIORITY,
+                role: self.role,
                 tie_breaker: self.tie_breaker,
                 nominates,
             });
@@ -274,6 +287,7 @@ mod tests {
                 username: "client:server",
                 password,
                 priority: 1,
+                role: Role::Controlling,
                 tie_breaker: 1,
                 nominates: false,
             })
@@ -291,7 +305,7 @@ mod tests {
         let mut agent = Agent::new(Credentials::random());
         let server = Credentials { ufrag: "server".into(), password: "of the server".into() };
         assert!(due_check(&mut agent, now).is_none(), "nobody to ask yet");
-        agent.set_remote(&server, now);
+        agent.set_remote(&server, Role::Controlling, now);
         agent.add_candidate(source(), now);
         (agent, server)
     }

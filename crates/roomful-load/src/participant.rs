@@ -37,6 +37,7 @@ pub(crate) struct Newcomer {
     pub(crate) id: ParticipantId,
     pub(crate) group: Group,
     pub(crate) credentials: Credentials,
+    pub(crate) socket: UdpSocket,
     pub(crate) sources: Vec<Source>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Timeline {
 pub(crate) struct Participant {
     id: ParticipantId,
     group: Group,
-    socket: Option<Arc<UdpSocket>>,
+    socket: Arc<UdpSocket>,
     agent: Agent,
     dtls: Option<Association>,
     /// What DTLS needs once the server is reached.
@@ -65,6 +66,8 @@ pub(crate) struct Participant {
     srtp: Option<Srtp>,
     sources: Vec<Source>,
     transport_sequence: u16,
+    /// The header extension in which the server numbers packets across streams.
+    transport_sequence_id: Option<u8>,
     streams: HashMap<Ssrc, Stream>,
     /// For feedback on the whole transport.
     arrivals: ArrivalLog,
@@ -100,13 +103,14 @@ impl Participant {
         Self {
             id: newcomer.id,
             group: newcomer.group,
-            socket: None,
+            socket: Arc::new(newcomer.socket),
             agent: Agent::new(newcomer.credentials),
             dtls: None,
             announced: None,
             srtp: None,
             sources: newcomer.sources,
             transport_sequence: fastrand::u16(..),
+            transport_sequence_id: None,
             streams: HashMap::new(),
             arrivals: ArrivalLog::default(),
             reports: Reports::new(now),
@@ -140,8 +144,8 @@ impl Participant {
         &self.sources
     }
 
-    pub(crate) fn socket(&self) -> Option<Arc<UdpSocket>> {
-        self.socket.clone()
+    pub(crate) fn socket(&self) -> Arc<UdpSocket> {
+        Arc::clone(&self.socket)
     }
 
     pub(crate) fn group(&self) -> Group {
@@ -163,44 +167,37 @@ impl Participant {
         self.streams.values().map(Stream::window)
     }
 
-    /// The server's description is known. Returns whether a socket was opened.
+    /// The server's description is known: checks start.
     ///
     /// # Errors
-    /// If none could be.
-    pub(crate) fn handle_remote(&mut self, remote: Remote, now: Instant) -> anyhow::Result<bool> {
+    /// If the participant is lost.
+    pub(crate) fn handle_remote(&mut self, remote: Remote, now: Instant) -> anyhow::Result<()> {
         self.timeline.described.get_or_insert(now);
-        self.agent.set_remote(&remote.credentials, now);
+        self.agent.set_remote(&remote.credentials, remote.ice_role(), now);
         if self.announced.is_none() {
             self.announced = Some((remote.role, remote.fingerprint));
         }
+        self.transport_sequence_id = remote.transport_sequence;
         for source in &mut self.sources {
-            source.set_transport_sequence(remote.wants_transport_sequence);
+            source.set_transport_sequence(remote.transport_sequence.is_some());
         }
         for candidate in remote.candidates {
             self.agent.add_candidate(candidate, now);
         }
-        self.open_socket(now)
+        self.handle_timeout(now)
     }
 
-    /// One more address of the server. Returns whether a socket was opened.
+    /// One more address of the server.
     ///
     /// # Errors
-    /// If none could be.
+    /// If the participant is lost.
     pub(crate) fn handle_candidate(
         &mut self,
         candidate: SocketAddr,
         now: Instant,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<()> {
         self.agent.add_candidate(candidate, now);
-        if self.announced.is_none() { Ok(false) } else { self.open_socket(now) }
-    }
-
-    fn open_socket(&mut self, now: Instant) -> anyhow::Result<bool> {
-        let is_new = self.socket.is_none();
-        if is_new {
-            self.socket = Some(Arc::new(udp::open().context("cannot open a UDP socket")?));
-        }
-        self.handle_timeout(now).map(|()| is_new)
+        self.handle_timeout(now)
     }
 
     /// Time has passed.
@@ -255,10 +252,8 @@ impl Participant {
             }
             Heard::Connected(address) => {
                 self.timeline.reached.get_or_insert(now);
-                if let Some(socket) = &self.socket {
-                    udp::select(socket, address)
-                        .with_context(|| format!("cannot reach {address}"))?;
-                }
+                udp::select(&self.socket, address)
+                    .with_context(|| format!("cannot reach {address}"))?;
                 // The nomination, before anything that relies on it.
                 self.send_checks(now);
             }
@@ -316,16 +311,12 @@ impl Participant {
     }
 
     fn send_to(&self, bytes: &[u8], destination: SocketAddr) {
-        if let Some(socket) = &self.socket {
-            let _lossy = udp::send_to(socket, bytes, destination);
-        }
+        let _lossy = udp::send_to(&self.socket, bytes, destination);
     }
 
     /// Lossy, as the network is: what the system does not take is gone.
     fn send(&self, bytes: &[u8]) {
-        if let Some(socket) = &self.socket {
-            let _lossy = socket.send(bytes);
-        }
+        let _lossy = self.socket.send(bytes);
     }
 }
 

@@ -1,9 +1,11 @@
 //! The session descriptions this program writes and reads: enough of SDP (RFC 8866), JSEP (RFC 8829)
 //! and BUNDLE (RFC 9143) to be taken for a browser.
 
+mod answer;
 mod offer;
 mod remote;
 
+pub(crate) use answer::{host_candidate, write_answer};
 pub(crate) use offer::{Section, SendTrack, SimulcastLayer, write_offer};
 pub(crate) use remote::{Remote, candidate};
 

@@ -1,17 +1,20 @@
 //! Getting participants into rooms: what they want, and how the servers are told.
 
+pub(crate) mod janus;
 pub(crate) mod livekit;
 mod token;
 
 use std::time::{Duration, Instant};
 
 use roomful_rtp::Ssrc;
+use tokio::sync::oneshot;
 
+use crate::engine::Handle;
 use crate::ledger::Group;
 use crate::media::mark::StreamKind;
 use crate::media::source::{Negotiated, Shape, Source};
 use crate::participant::ParticipantId;
-use crate::sdp::{Format, Kind, SendTrack, SimulcastLayer, VideoCodec};
+use crate::sdp::{Format, Kind, Section, SendTrack, SimulcastLayer, VideoCodec};
 
 /// What one participant does in a room.
 #[derive(Debug, Clone)]
@@ -57,6 +60,15 @@ pub(crate) enum Content {
     Camera { codec: VideoCodec, simulcast: bool },
 }
 
+/// One participant's time in a room, as an adapter is asked for it.
+pub(crate) struct Visit<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) engine: &'a Handle,
+    /// The participant is to leave.
+    pub(crate) stop: oneshot::Receiver<()>,
+    pub(crate) record: &'a mut JoinRecord,
+}
+
 /// How far a join got, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct JoinRecord {
@@ -72,6 +84,37 @@ pub(crate) struct JoinRecord {
 
 /// Layers of a camera, lowest first, as `livekit-client` names them.
 const RIDS: [&str; 3] = ["q", "h", "f"];
+
+/// What a participant's tracks come to.
+struct Prepared {
+    sections: Vec<Section>,
+    sources: Vec<Source>,
+    /// That of its camera.
+    codec: VideoCodec,
+}
+
+impl Plan {
+    /// What the track in the section with this number is announced as.
+    fn cid(&self, mid: usize) -> String {
+        format!("track-{}-{mid}", self.id.0)
+    }
+
+    /// Sections of an offer, from the first on, and the streams sent in them.
+    fn prepare(&self) -> Prepared {
+        let mut prepared =
+            Prepared { sections: Vec::new(), sources: Vec::new(), codec: VideoCodec::Vp8 };
+        for (mid, track) in self.tracks.iter().enumerate() {
+            let number = u8::try_from(mid).unwrap_or(u8::MAX);
+            let (section, sources) = track.prepare(&self.cid(mid), number);
+            if let Content::Camera { codec, .. } = track.content {
+                prepared.codec = codec;
+            }
+            prepared.sections.push(Section::Send(section));
+            prepared.sources.extend(sources);
+        }
+        prepared
+    }
+}
 
 impl Track {
     fn kind(&self) -> Kind {

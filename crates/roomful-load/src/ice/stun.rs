@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::hmac;
 
+use super::Role;
+
 /// Marks a STUN message (RFC 8489 §5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
@@ -19,6 +21,7 @@ const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
+const ICE_CONTROLLED: u16 = 0x8029;
 const ICE_CONTROLLING: u16 = 0x802A;
 
 /// Which of the binding messages it is.
@@ -51,17 +54,22 @@ pub(crate) struct Check<'a> {
     /// The other side's password.
     pub(crate) password: &'a str,
     pub(crate) priority: u32,
+    pub(crate) role: Role,
     pub(crate) tie_breaker: u64,
     /// Whether media is to take this path.
     pub(crate) nominates: bool,
 }
 
-/// A binding request of the controlling side.
+/// A binding request.
 pub(crate) fn check(fields: &Check<'_>) -> Vec<u8> {
     let mut message = start(Kind::Request, fields.transaction);
     put(&mut message, USERNAME, fields.username.as_bytes());
     put(&mut message, PRIORITY, &fields.priority.to_be_bytes());
-    put(&mut message, ICE_CONTROLLING, &fields.tie_breaker.to_be_bytes());
+    let role = match fields.role {
+        Role::Controlled => ICE_CONTROLLED,
+        Role::Controlling => ICE_CONTROLLING,
+    };
+    put(&mut message, role, &fields.tie_breaker.to_be_bytes());
     if fields.nominates {
         put(&mut message, USE_CANDIDATE, &[]);
     }
@@ -214,6 +222,7 @@ mod tests {
             username: "them:us",
             password: "their password",
             priority: 1,
+            role: Role::Controlling,
             tie_breaker: 2,
             nominates: true,
         });

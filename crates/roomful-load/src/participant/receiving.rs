@@ -10,7 +10,7 @@ use crate::clock::Stamp;
 use crate::ledger::{Group, Ledger};
 use crate::media::mark::ContentError;
 use crate::media::payload::{self, Content};
-use crate::sdp::{Format, extension};
+use crate::sdp::Format;
 
 /// Received media streams a participant keeps track of. A server that numbered streams anew all the time
 /// would otherwise grow this without end.
@@ -22,7 +22,7 @@ impl Participant {
             ledger.totals.unknown_datagrams += 1;
             return;
         };
-        let number = header.extension(packet, extension::TRANSPORT_SEQUENCE);
+        let number = self.transport_sequence_id.and_then(|id| header.extension(packet, id));
         if let Some(TransportSequence(number)) = number.and_then(TransportSequence::parse) {
             self.arrivals.record(number, packet.len(), at.instant);
         }

@@ -15,13 +15,13 @@ impl Participant {
         self.with_source(source, ledger.run, batch, |source, sending, batch| {
             source.write_frame(sending, batch);
         });
-        let (Some(socket), Some(source)) = (&self.socket, self.sources.get(source)) else { return };
+        let Some(source) = self.sources.get(source) else { return };
         let sent = source.packets() - before;
         if sent == 0 {
             return;
         }
         ledger.count_published(source.kind, sent);
-        if udp::send_batch(socket, &batch.bytes, batch.segment).is_err() {
+        if udp::send_batch(&self.socket, &batch.bytes, batch.segment).is_err() {
             ledger.totals.send_failures += 1;
         }
     }

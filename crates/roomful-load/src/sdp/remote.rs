@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::extension;
 use crate::dtls::Role;
-use crate::ice::Credentials;
+use crate::ice::{self, Credentials};
 
 /// What a participant needs to know of the server's description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,12 @@ pub(crate) struct Remote {
     /// Where it can be reached over UDP, the most preferred first.
     pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) sections: Vec<RemoteSection>,
-    /// It wants packets numbered across streams (transport-wide congestion control).
-    pub(crate) wants_transport_sequence: bool,
+    /// Where packets are numbered across streams (transport-wide congestion control), if they are.
+    pub(crate) transport_sequence: Option<u8>,
+    /// It only answers checks (RFC 8445 §2.5).
+    pub(crate) is_lite: bool,
+    /// It made the offer.
+    pub(crate) is_offer: bool,
 }
 
 /// One m-line.
@@ -40,8 +44,23 @@ pub(crate) enum SdpError {
 }
 
 impl Remote {
+    /// Reads the answer to an offer of ours.
+    pub(crate) fn parse_answer(sdp: &str) -> Result<Self, SdpError> {
+        Self::parse(sdp, false)
+    }
+
+    /// Reads an offer.
+    pub(crate) fn parse_offer(sdp: &str) -> Result<Self, SdpError> {
+        Self::parse(sdp, true)
+    }
+
+    /// What this side is to ICE.
+    pub(crate) fn ice_role(&self) -> ice::Role {
+        if self.is_offer && !self.is_lite { ice::Role::Controlled } else { ice::Role::Controlling }
+    }
+
     /// Reads a description, skipping what is not needed.
-    pub(crate) fn parse(sdp: &str) -> Result<Self, SdpError> {
+    fn parse(sdp: &str, is_offer: bool) -> Result<Self, SdpError> {
         let attribute = |name: &str| {
             sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=")?.strip_prefix(name))
         };
@@ -65,7 +84,9 @@ impl Remote {
             fingerprint: fingerprint.trim().to_owned(),
             role,
             candidates,
-            wants_transport_sequence: sdp.contains(extension::TRANSPORT_SEQUENCE_URI),
+            transport_sequence: sdp.lines().find_map(transport_sequence),
+            is_lite: attribute("ice-lite").is_some(),
+            is_offer,
             sections: sdp.split("\nm=").skip(1).map(section).collect(),
         })
     }
@@ -82,7 +103,18 @@ pub(crate) fn candidate(attribute: &str) -> Option<(u32, SocketAddr)> {
     }
     let priority = words.next()?.parse().ok()?;
     let ip: IpAddr = words.next()?.parse().ok()?;
+    if matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        // Means nothing without the interface.
+        return None;
+    }
     Some((priority, SocketAddr::new(ip, words.next()?.parse().ok()?)))
+}
+
+/// The number an `extmap` line (RFC 8285 §5) gives to transport-wide sequence numbers.
+fn transport_sequence(line: &str) -> Option<u8> {
+    let mut words = line.strip_prefix("a=extmap:")?.split_ascii_whitespace();
+    let number = words.next()?.split('/').next()?.parse().ok()?;
+    (words.next()? == extension::TRANSPORT_SEQUENCE_URI).then_some(number)
 }
 
 fn section(text: &str) -> RemoteSection {
@@ -115,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_answer_says_who_where_and_how() {
-        let remote = Remote::parse(ANSWER).unwrap();
+        let remote = Remote::parse_answer(ANSWER).unwrap();
         assert_eq!(remote.credentials.ufrag, "abc");
         assert_eq!(remote.credentials.password, "secret");
         assert_eq!(remote.fingerprint, "AB:CD");
@@ -132,7 +164,24 @@ mod tests {
     #[test]
     fn a_server_that_is_active_makes_this_side_the_dtls_server() {
         let active = ANSWER.replace("setup:passive", "setup:active");
-        assert_eq!(Remote::parse(&active).unwrap().role, Role::Server);
+        assert_eq!(Remote::parse_answer(&active).unwrap().role, Role::Server);
+    }
+
+    #[test]
+    fn whoever_offers_decides_unless_it_is_lite() {
+        let full = ANSWER.replace("a=ice-lite\r\n", "");
+        let role = |remote: Result<Remote, SdpError>| remote.unwrap().ice_role();
+        assert_eq!(role(Remote::parse_offer(&full)), ice::Role::Controlled);
+        assert_eq!(role(Remote::parse_answer(&full)), ice::Role::Controlling);
+        assert_eq!(role(Remote::parse_offer(ANSWER)), ice::Role::Controlling);
+    }
+
+    #[test]
+    fn the_number_of_an_extension_is_the_one_it_is_mapped_to() {
+        let uri = extension::TRANSPORT_SEQUENCE_URI;
+        assert_eq!(transport_sequence(&format!("a=extmap:5/recvonly {uri}")), Some(5));
+        assert_eq!(transport_sequence("a=extmap:5 urn:other"), None);
+        assert_eq!(Remote::parse_answer(ANSWER).unwrap().transport_sequence, None);
     }
 
     #[test]
@@ -143,7 +192,7 @@ mod tests {
             ("fingerprint", "SHA-256 fingerprint"),
         ] {
             let broken = ANSWER.replace(&format!("a={name}:"), "a=x:");
-            assert_eq!(Remote::parse(&broken), Err(SdpError::Missing(what)));
+            assert_eq!(Remote::parse_answer(&broken), Err(SdpError::Missing(what)));
         }
     }
 
@@ -152,6 +201,7 @@ mod tests {
         assert_eq!(candidate("candidate:1 1 udp 100 4af1.local 7882 typ host"), None);
         assert_eq!(candidate("candidate:1 2 udp 100 192.0.2.1 7882 typ host"), None);
         assert_eq!(candidate("candidate:1 1 udp"), None);
+        assert_eq!(candidate("candidate:1 1 udp 100 fe80::1 7882 typ host"), None);
         assert!(candidate("candidate:1 1 udp 100 2001:db8::1 7882 typ host").is_some());
     }
 }

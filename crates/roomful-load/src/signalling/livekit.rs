@@ -20,12 +20,13 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 pub(crate) use super::token::ApiKey;
-use super::{Content, JoinRecord, Plan, RIDS, Track, View};
+use super::{Content, JoinRecord, Plan, Prepared, RIDS, Track, View, Visit};
 use crate::dtls::Identity;
 use crate::engine::{Command, Handle};
 use crate::ice::Credentials;
 use crate::participant::{Newcomer, ParticipantId};
 use crate::sdp::{Kind, Remote, Section, VideoCodec, candidate, write_offer};
+use crate::udp;
 
 /// Longest wait for the server to answer a join.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,12 +74,10 @@ struct Session<'a> {
 /// Joins and stays until told to stop. What happened is in the record.
 pub(crate) async fn participate(
     server: &Server,
-    plan: &Plan,
-    engine: &Handle,
-    stop: oneshot::Receiver<()>,
-    record: &mut JoinRecord,
+    visit: Visit<'_>,
     admitted: impl FnOnce(&JoinRecord),
 ) -> anyhow::Result<()> {
+    let Visit { plan, engine, stop, record } = visit;
     let mut session = Session::open(server, plan, engine, record).await?;
     let pause = timeout(PATIENCE, session.wait_for_admission()).await;
     let pause = pause.map_err(|_| anyhow!("the server did not answer the join"))??;
@@ -95,26 +94,19 @@ impl<'a> Session<'a> {
         record: &mut JoinRecord,
     ) -> anyhow::Result<Self> {
         let credentials = Credentials::random();
-        let mut sections = Vec::new();
-        let mut sources = Vec::new();
-        let mut requests = Vec::new();
-        let mut codec = VideoCodec::Vp8;
-        for (mid, track) in plan.tracks.iter().enumerate() {
-            let cid = format!("track-{}-{mid}", plan.id.0);
-            let (section, streams) = track.prepare(&cid, u8::try_from(mid).unwrap_or(u8::MAX));
-            if let Content::Camera { codec: wanted, .. } = track.content {
-                codec = wanted;
-            }
-            sections.push(Section::Send(section));
-            sources.extend(streams);
-            requests.push(announcement(track, &cid));
-        }
+        let Prepared { mut sections, sources, codec } = plan.prepare();
+        let requests = plan.tracks.iter().enumerate();
+        let requests = requests.map(|(mid, track)| announcement(track, &plan.cid(mid))).collect();
         if plan.view.subscribes() {
             add_receiving(&mut sections, server.sections, server.sections);
         }
-        let newcomer =
-            Newcomer { id: plan.id, group: plan.group, credentials: credentials.clone(), sources };
-        engine.send(Command::Add(Box::new(newcomer)))?;
+        engine.send(Command::Add(Box::new(Newcomer {
+            id: plan.id,
+            group: plan.group,
+            credentials: credentials.clone(),
+            socket: udp::open().context("a UDP socket")?,
+            sources,
+        })))?;
         let fingerprint = Identity::of_this_process()?.fingerprint();
         let sdp = write_offer(&credentials, fingerprint, &sections, codec, 1);
         let offer = (!sections.is_empty()).then(|| description(sdp, 1));
@@ -217,7 +209,7 @@ impl<'a> Session<'a> {
     }
 
     async fn handle_answer(&mut self, sdp: &str) -> anyhow::Result<()> {
-        let mut remote = Remote::parse(sdp)?;
+        let mut remote = Remote::parse_answer(sdp)?;
         self.check_sending(&remote)?;
         if let Some(via) = self.server.via {
             remote.candidates = vec![via];
