@@ -19,6 +19,7 @@ mod tests;
 mod track;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use roomful_rtp::rtp::is_rtcp;
@@ -173,7 +174,7 @@ impl MediaPlane {
     pub(crate) fn handle_negotiated(
         &mut self,
         key: SessionKey,
-        negotiated: Negotiated,
+        negotiated: Arc<Negotiated>,
         sends: impl Fn(Section) -> bool,
     ) {
         let Some(session) = self.sessions.get_mut(key) else { return };

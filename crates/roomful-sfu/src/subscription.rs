@@ -124,6 +124,11 @@ impl ReceivingSections {
         self.sections.values().filter(|section| section.kind == kind).filter(idle).count()
     }
 
+    /// Every one of them.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section> {
+        self.sections.keys().copied()
+    }
+
     /// What `section` carries.
     pub(crate) fn track(&self, section: Section) -> Option<&TrackSid> {
         self.sections.get(&section)?.track()

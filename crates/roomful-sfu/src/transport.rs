@@ -45,7 +45,7 @@ pub(crate) struct Transport {
     sections: Vec<OfferedSection>,
     channels: BTreeMap<Channel, ChannelId>,
     unlabelled_answer: String,
-    negotiated: Negotiated,
+    negotiated: Arc<Negotiated>,
     path: Path,
     outputs: VecDeque<TransportOutput>,
     timeout: Instant,
@@ -128,6 +128,9 @@ const DATA_BUFFER: usize = 256 * 1024;
 /// `str0m` has no media to report on; its reports would only be timers.
 const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
 
+/// ... and its buffers for packets would only be memory, 26 kB for each participant; 0 is not allowed.
+const NO_PACKETS: usize = 1;
+
 impl TransportFactory {
     /// `None` if the crypto library cannot make a certificate.
     pub(crate) fn new() -> Option<Self> {
@@ -145,6 +148,8 @@ impl TransportFactory {
             .set_rtp_mode(true)
             .set_sctp_max_message_size(MAX_DATA)
             .set_sctp_max_buffered_amount(DATA_BUFFER)
+            .set_send_buffer_audio(NO_PACKETS)
+            .set_send_buffer_video(NO_PACKETS)
             .set_rtcp_report_interval_audio(NO_REPORTS)
             .set_rtcp_report_interval_video(NO_REPORTS)
             .clear_codecs()
@@ -169,7 +174,7 @@ impl TransportFactory {
             sections: Vec::new(),
             channels: BTreeMap::new(),
             unlabelled_answer: String::new(),
-            negotiated: Negotiated::default(),
+            negotiated: Arc::default(),
             path: Path::default(),
             outputs: VecDeque::new(),
             timeout: now,
@@ -195,28 +200,30 @@ impl Transport {
         self.drain();
         let answer = accepted.map_err(|error| OfferError::Unacceptable(error.to_string()))?;
         self.unlabelled_answer = answer.to_sdp_string();
-        self.negotiated = Negotiated::read(sdp, &self.unlabelled_answer);
-        for (section, offer) in self.negotiated.sections.iter_mut().zip(&offered) {
+        let mut negotiated = Negotiated::read(sdp, &self.unlabelled_answer);
+        for (section, offer) in negotiated.sections.iter_mut().zip(&offered) {
             section.rids.clone_from(&offer.rids);
         }
+        self.negotiated = Arc::new(negotiated);
         self.sections.clone_from(&offered);
         Ok(offered)
     }
 
     /// What the last offer and its answer agreed on.
-    pub(crate) fn negotiated(&self) -> &Negotiated {
+    pub(crate) fn negotiated(&self) -> &Arc<Negotiated> {
         &self.negotiated
     }
 
-    /// The answer to the last offer, with each receiving section labelled, or inactive without a label.
-    pub(crate) fn answer(&self, label: impl Fn(Section) -> Option<StreamLabel>) -> String {
+    /// The answer to the last offer, with each receiving section labelled, or inactive without a label. Once: it is
+    /// not kept.
+    pub(crate) fn answer(&mut self, labels: &BTreeMap<Section, StreamLabel>) -> String {
         let receiving = self
             .sections
             .iter()
             .filter(|offered| offered.receives)
-            .map(|offered| (offered.mid.clone(), label(offered.section)))
+            .map(|offered| (offered.mid.clone(), labels.get(&offered.section).cloned()))
             .collect();
-        label_sections(&self.unlabelled_answer, &receiving)
+        label_sections(&std::mem::take(&mut self.unlabelled_answer), &receiving)
     }
 
     /// The ICE user name under which datagrams for this transport arrive (RFC 8445 §7.3). Changes when an

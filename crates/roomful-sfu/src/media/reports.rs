@@ -66,7 +66,7 @@ impl MediaPlane {
         let about_streams: Vec<ReportBlock> =
             streams.filter_map(|(_, stream)| stream.report_block(now)).take(BLOCKS).collect();
         let own = session.times.ssrc;
-        if !about_streams.is_empty() || about_feeds.is_empty() {
+        if !about_streams.is_empty() {
             self.send_rtcp(key, |writer| {
                 writer.receiver_report(own, about_streams.iter().copied());
             });

@@ -3,6 +3,7 @@
 //! Keys, where its datagrams go, what was negotiated, the streams it sends, and which feeds it receives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use roomful_rtp::rtcp::TransportFeedback;
@@ -27,7 +28,7 @@ pub(crate) struct MediaSession {
     pub(crate) owner: ParticipantId,
     srtp: Option<Srtp>,
     pub(super) path: Option<MediaPath>,
-    pub(crate) negotiated: Negotiated,
+    pub(crate) negotiated: Arc<Negotiated>,
     pub(super) incoming: Incoming,
     /// Which track arrives in which section.
     pub(super) tracks: BTreeMap<Section, TrackKey>,
@@ -56,7 +57,7 @@ impl MediaSession {
             owner,
             srtp: None,
             path: None,
-            negotiated: Negotiated::default(),
+            negotiated: Arc::default(),
             incoming: Incoming::default(),
             tracks: BTreeMap::new(),
             feeds: BTreeMap::new(),

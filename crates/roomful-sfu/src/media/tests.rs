@@ -74,7 +74,7 @@ impl Stage {
         let source = SocketAddr::from(([127, 0, 0, 1], 7_882));
         self.plane.set_keys(key, &servers, self.now);
         self.plane.set_path(key, Some(MediaPath { source, destination: address }));
-        self.plane.handle_negotiated(key, Negotiated::read(OFFER, ANSWER), |_| true);
+        self.plane.handle_negotiated(key, Arc::new(Negotiated::read(OFFER, ANSWER)), |_| true);
         let tracks = [
             self.plane.add_track(key, MediaKind::Audio, Section::from_index(0)),
             self.plane.add_track(key, MediaKind::Video, Section::from_index(1)),

@@ -3,6 +3,7 @@
 //! The participant alone offers. Its sending sections are matched to the tracks it announced, its receiving
 //! sections to the tracks it subscribes to; where there are too few, it is asked to make more.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use livekit_protocol::request_response::Reason;
@@ -141,22 +142,24 @@ impl Room {
 
     fn answer(&mut self, id: ParticipantId, offer_id: u32) {
         let Some(participant) = self.participants.get(&id) else { return };
-        let Some(transport) = participant.transport() else { return };
-        let sdp = transport.answer(|section| {
+        let label = |section| {
             let track = participant.receiving.track(section)?;
             let publisher = participant.subscriptions.get(track)?.publisher;
             let sid = &self.participants.get(&publisher)?.profile.sid;
-            Some(StreamLabel { stream: format!("{sid}|{track}"), track: track.to_string() })
-        });
+            let stream = format!("{sid}|{track}");
+            Some((section, StreamLabel { stream, track: track.to_string() }))
+        };
+        let labels: BTreeMap<_, _> = participant.receiving.sections().filter_map(label).collect();
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(transport) = participant.transport_mut() else { return };
+        let sdp = transport.answer(&labels);
         let tracks = participant
             .receiving
             .carrying()
             .map(|(mid, track)| (mid.to_owned(), track.clone()))
             .collect();
+        participant.receiving.handle_answered();
         self.tell(id, Change::Answered { sdp, id: offer_id, tracks });
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.receiving.handle_answered();
-        }
     }
 }
 

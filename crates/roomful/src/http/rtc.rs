@@ -24,6 +24,10 @@ use super::{App, text};
 use crate::placement::SeatKind;
 use crate::signal::{self, TRANSPORT_FRAME_LIMIT};
 
+/// Bytes set aside for each connection to read into. Most messages are shorter; larger, and every participant costs
+/// memory whether it talks or not (the library's own choice is 128 KiB), smaller costs a long offer some system calls.
+const READ_BUFFER: usize = 4 * 1024;
+
 /// The query of both endpoints.
 #[derive(Deserialize)]
 pub(super) struct JoinQuery {
@@ -84,6 +88,7 @@ pub(super) async fn connect(
     upgrade
         .max_frame_size(TRANSPORT_FRAME_LIMIT)
         .max_message_size(TRANSPORT_FRAME_LIMIT)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(move |socket| async move {
             signal::serve(socket, connection, attempt, worker).await;
             drop(slot);
