@@ -20,12 +20,11 @@ const MAX_COMPOUND: usize = 1_100;
 /// Room behind a compound for index and tag (RFC 3711 §3.4, RFC 7714 §9): 4 + 16.
 const TRAILER: usize = 20;
 
-/// Sender reports in one datagram, each of 28 bytes with a name of 28: they fit beside [`BLOCKS`] blocks.
-const REPORTS: usize = 14;
+/// Sender reports in one datagram: each takes 28 bytes, and its name 28.
+const REPORTS: usize = 18;
 
-/// Streams reported on to their sender: each encoding of four publications. The rest has its turn in the next
-/// report; RTCP allows 31 in one packet.
-const BLOCKS: usize = 12;
+/// Streams reported on to their sender in one packet: RTCP counts to 31 (RFC 3550 §6.4.2).
+const BLOCKS: usize = 31;
 
 /// What is due for one session, and under which name.
 #[derive(Debug)]
@@ -64,11 +63,11 @@ impl MediaPlane {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let streams = session.incoming.iter_mut();
         let about_streams: Vec<ReportBlock> =
-            streams.filter_map(|(_, stream)| stream.report_block(now)).take(BLOCKS).collect();
+            streams.filter_map(|(_, stream)| stream.report_block(now)).collect();
         let own = session.times.ssrc;
-        if !about_streams.is_empty() {
+        for part in about_streams.chunks(BLOCKS) {
             self.send_rtcp(key, |writer| {
-                writer.receiver_report(own, about_streams.iter().copied());
+                writer.receiver_report(own, part.iter().copied());
             });
         }
         for part in about_feeds.chunks(REPORTS) {

@@ -11,6 +11,7 @@ use roomful_rtp::units::NtpTime;
 
 use super::*;
 use crate::testing::start_of_time;
+use crate::transmit::TransmitBuffer;
 
 /// What every participant negotiates: it sends sound in section 0 and pictures in section 1, and receives
 /// pictures in section 2 and sound in section 3.

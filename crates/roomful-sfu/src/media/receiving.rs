@@ -1,0 +1,146 @@
+//! RTP on its way in: opened, told apart, kept.
+
+use std::time::Instant;
+
+use roomful_rtp::rtp::RtpHeader;
+
+use super::audibility::Verdict;
+use super::incoming::Place;
+use super::ring::{Arrived, Carried};
+use super::session::MediaSession;
+use super::track::Track;
+use super::{Heard, MediaPlane, SessionKey, TrackKey};
+use crate::egress::MediaKind;
+use crate::egress::codec::starts_keyframe;
+use crate::speakers::AudioLevel;
+use crate::transport::{Format, Payload};
+
+impl MediaPlane {
+    /// Takes in an RTP packet of a session, decrypted in place. Returns the sound that was heard in it.
+    pub(super) fn handle_rtp(
+        &mut self,
+        key: SessionKey,
+        packet: &mut [u8],
+        now: Instant,
+    ) -> Option<Heard> {
+        let session = self.sessions.get_mut(key)?;
+        let (header, length, seq) = session.open_rtp(packet, &mut self.drops)?;
+        let plain = &packet[..length];
+        let Ok(payload) = header.payload(plain) else {
+            self.drops.malformed += 1;
+            return None;
+        };
+        let extensions = session.read_extensions(&header, plain, now);
+        let Some((place, codec_payload, format)) = session.place(&header, seq, plain, payload, now)
+        else {
+            self.drops.unknown += 1;
+            return None;
+        };
+        self.schedule_feedback(key);
+        self.schedule_nack(key);
+        let track_key = *self.sessions.get(key)?.tracks.get(&place.section)?;
+        let track = self.tracks.get_mut(track_key)?;
+        if track.muted {
+            return None;
+        }
+        let level = extensions.level.filter(|_| format.codec.is_audio());
+        let verdict = self.audibility.judge(track_key, level, now);
+        if place.is_restart || verdict == Verdict::Begin {
+            track.restart(place.layer);
+        }
+        if verdict != Verdict::LeaveOut {
+            track.take_in(&arrived(&place, &header, format, extensions, codec_payload, now));
+            self.wait(track_key);
+        }
+        Some(Heard { level: AudioLevel(level? & 0x7f) })
+    }
+
+    fn wait(&mut self, key: TrackKey) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        if std::mem::replace(&mut track.waits, true) {
+            return;
+        }
+        match track.kind {
+            MediaKind::Audio => self.waiting_audio.push_back(key),
+            MediaKind::Video => self.waiting_video.push_back(key),
+        }
+    }
+}
+
+fn arrived<'a>(
+    place: &Place,
+    header: &RtpHeader,
+    format: Format,
+    extensions: Carried,
+    payload: &'a [u8],
+    now: Instant,
+) -> Arrived<'a> {
+    Arrived {
+        layer: place.layer,
+        seq: place.seq,
+        timestamp: place.timestamp,
+        marker: header.marker,
+        arrival: now,
+        format,
+        extensions,
+        payload,
+    }
+}
+
+impl Track {
+    /// Keeps a packet for everyone who is to get it.
+    fn take_in(&mut self, packet: &Arrived<'_>) {
+        if starts_keyframe(packet.format.codec, packet.payload) {
+            self.throttles[packet.layer.index()].handle_keyframe();
+        }
+        self.ring.push(packet);
+    }
+}
+
+impl MediaSession {
+    /// Takes in what a packet's header extensions say.
+    fn read_extensions(&mut self, header: &RtpHeader, plain: &[u8], now: Instant) -> Carried {
+        let ids = self.negotiated.extensions;
+        let mut carried = Carried::default();
+        for (id, value) in header.extensions(plain) {
+            let id = Some(id);
+            match value {
+                [high, low, ..] if id == ids.transport_sequence => {
+                    self.arrivals.record(u16::from_be_bytes([*high, *low]), plain.len(), now);
+                }
+                [level, ..] if id == ids.audio_level => carried.level = Some(*level),
+                [orientation, ..] if id == ids.orientation => {
+                    carried.orientation = Some(*orientation)
+                }
+                _ => {}
+            }
+        }
+        carried
+    }
+
+    /// Which stream a packet belongs to, what of it is payload, and of which format.
+    fn place<'a>(
+        &mut self,
+        header: &RtpHeader,
+        seq: u64,
+        plain: &[u8],
+        payload: &'a [u8],
+        now: Instant,
+    ) -> Option<(Place, &'a [u8], Format)> {
+        let negotiated = &self.negotiated;
+        match *negotiated.payloads.get(&header.payload_type)? {
+            Payload::Media(format) => {
+                let place = self.incoming.place(header, seq, plain, format, negotiated, now)?;
+                Some((place, payload, format))
+            }
+            Payload::Repair(of) => {
+                let Payload::Media(format) = *negotiated.payloads.get(&of)? else { return None };
+                // Retransmissions without content probe the path (RFC 4588 §4 asks for two bytes at least).
+                let (original, payload) = payload.split_first_chunk::<2>()?;
+                let original = u16::from_be_bytes(*original);
+                let place = self.incoming.place_repeated(header, original, plain, negotiated)?;
+                Some((place, payload, format))
+            }
+        }
+    }
+}
