@@ -138,8 +138,14 @@ impl MediaPlane {
         }
     }
 
-    pub(crate) fn add_session(&mut self, owner: ParticipantId, now: Instant) -> SessionKey {
-        self.sessions.insert(MediaSession::new(owner, now))
+    /// The session of `owner`, who is called `cname` in reports to others.
+    pub(crate) fn add_session(
+        &mut self,
+        owner: ParticipantId,
+        cname: &str,
+        now: Instant,
+    ) -> SessionKey {
+        self.sessions.insert(MediaSession::new(owner, cname, now))
     }
 
     /// Forgets a session and everything it receives. Its tracks are removed one by one before.

@@ -158,7 +158,8 @@ impl Sfu {
         let wanted = room_policy::begun_by(&attempt.grant);
         let key = self.room(&wanted, now);
         let id = ParticipantId(self.next_id());
-        let transport = self.transports.transport(&self.addresses_for(&attempt), now);
+        let transport =
+            self.transports.transport(&self.addresses_for(&attempt), self.rng.fork(), now);
         self.homes.insert(id, key);
         self.connections.insert(connection, id);
         if let Some(room) = self.rooms.get_mut(&key) {

@@ -23,7 +23,8 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use crate::sfu::MediaAddress;
-use answer::{StreamLabel, label_sections};
+use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
+use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
 use offer::{OfferedSection, read_sections};
 pub(crate) use path::MediaPath;
@@ -47,6 +48,8 @@ pub(crate) struct Transport {
     unlabelled_answer: String,
     negotiated: Arc<Negotiated>,
     path: Path,
+    /// Draws SSRCs.
+    rng: fastrand::Rng,
     outputs: VecDeque<TransportOutput>,
     timeout: Instant,
 }
@@ -139,8 +142,13 @@ impl TransportFactory {
         Some(Self { provider, certificate })
     }
 
-    /// A transport that can be reached at `addresses`.
-    pub(crate) fn transport(&self, addresses: &[MediaAddress], now: Instant) -> Transport {
+    /// A transport that can be reached at `addresses`, whose SSRCs `rng` draws.
+    pub(crate) fn transport(
+        &self,
+        addresses: &[MediaAddress],
+        rng: fastrand::Rng,
+        now: Instant,
+    ) -> Transport {
         let mut rtc = RtcConfig::new()
             .set_crypto_provider(self.provider.clone())
             .set_dtls_cert(self.certificate.clone())
@@ -176,6 +184,7 @@ impl TransportFactory {
             unlabelled_answer: String::new(),
             negotiated: Arc::default(),
             path: Path::default(),
+            rng,
             outputs: VecDeque::new(),
             timeout: now,
         };
@@ -194,7 +203,7 @@ impl Transport {
         if offered.len() > MAX_SECTIONS {
             return Err(OfferError::TooManySections { found: offered.len() });
         }
-        let offer = str0m::change::SdpOffer::from_sdp_string(sdp)
+        let offer = str0m::change::SdpOffer::from_sdp_string(&without_receiving(sdp))
             .map_err(|error| OfferError::Malformed(error.to_string()))?;
         let accepted = self.rtc.sdp_api().accept_offer(offer);
         self.drain();
@@ -203,6 +212,10 @@ impl Transport {
         let mut negotiated = Negotiated::read(sdp, &self.unlabelled_answer);
         for (section, offer) in negotiated.sections.iter_mut().zip(&offered) {
             section.rids.clone_from(&offer.rids);
+            let kept = self.kept_ssrcs(offer);
+            let repairs = section.formats.iter().any(|format| format.repair.is_some());
+            section.outgoing =
+                offer.receives.then(|| kept.unwrap_or_else(|| self.new_ssrcs(repairs)));
         }
         self.negotiated = Arc::new(negotiated);
         self.sections.clone_from(&offered);
@@ -217,13 +230,28 @@ impl Transport {
     /// The answer to the last offer, with each receiving section labelled, or inactive without a label. Once: it is
     /// not kept.
     pub(crate) fn answer(&mut self, labels: &BTreeMap<Section, StreamLabel>) -> String {
-        let receiving = self
-            .sections
-            .iter()
-            .filter(|offered| offered.receives)
-            .map(|offered| (offered.mid.clone(), labels.get(&offered.section).cloned()))
+        let receiving = self.sections.iter().zip(&self.negotiated.sections);
+        let receiving = receiving
+            .filter(|(offered, _)| offered.receives)
+            .map(|(offered, agreed)| {
+                let label = labels.get(&offered.section).cloned();
+                let receiving =
+                    Receiving { sends: offered.sends, stream: label.zip(agreed.outgoing) };
+                (offered.mid.clone(), receiving)
+            })
             .collect();
-        label_sections(&std::mem::take(&mut self.unlabelled_answer), &receiving)
+        finish_sections(&std::mem::take(&mut self.unlabelled_answer), &receiving)
+    }
+
+    /// The SSRCs of a section that was negotiated before.
+    fn kept_ssrcs(&self, offered: &OfferedSection) -> Option<OutgoingSsrcs> {
+        let former = self.negotiated.sections.get(offered.section.index())?;
+        former.outgoing.filter(|_| former.mid == offered.mid)
+    }
+
+    fn new_ssrcs(&mut self, repairs: bool) -> OutgoingSsrcs {
+        let media = self.rng.u32(1..);
+        OutgoingSsrcs { media, repair: repairs.then(|| self.rng.u32(1..)) }
     }
 
     /// The ICE user name under which datagrams for this transport arrive (RFC 8445 §7.3). Changes when an
@@ -262,15 +290,14 @@ impl Transport {
 
     /// What is forwarded in `section` from now on is another stream, with SSRCs of its own in the next answer.
     pub(crate) fn renew_stream(&mut self, section: Section) {
-        let Some(offered) = self.sections.get(section.index()) else { return };
-        let mid = offered.mid.as_str().into();
-        let mut direct = self.rtc.direct_api();
-        let former = direct.stream_tx_by_mid(mid, None).map(|one| (one.ssrc(), one.rtx()));
-        let Some((former, former_rtx)) = former else { return };
-        let (ssrc, rtx) = (direct.new_ssrc(), direct.new_ssrc());
-        direct.remove_stream_tx(former);
-        direct.declare_stream_tx(ssrc, former_rtx.map(|_| rtx), mid, None);
-        self.drain();
+        let repairs = |agreed: &NegotiatedSection| Some(agreed.outgoing?.repair.is_some());
+        let Some(agreed) = self.negotiated.sections.get(section.index()) else { return };
+        let Some(repairs) = repairs(agreed) else { return };
+        let renewed = self.new_ssrcs(repairs);
+        let negotiated = Arc::make_mut(&mut self.negotiated);
+        if let Some(agreed) = negotiated.sections.get_mut(section.index()) {
+            agreed.outgoing = Some(renewed);
+        }
     }
 
     /// Sends a data message, if it can be sent now or ever.

@@ -73,7 +73,8 @@ impl MediaPlane {
         for part in about_feeds.chunks(REPORTS) {
             self.send_rtcp(key, |writer| {
                 for (ssrc, info, name) in part {
-                    let _ = writer.sender_report(*ssrc, *info, []) && writer.sdes(*ssrc, name);
+                    let _ = writer.sender_report(*ssrc, *info, [])
+                        && writer.sdes(*ssrc, name.as_bytes());
                 }
             });
         }
@@ -185,7 +186,7 @@ impl MediaPlane {
         &mut self,
         key: SessionKey,
         now: Instant,
-    ) -> Vec<(Ssrc, SenderInfo, [u8; 16])> {
+    ) -> Vec<(Ssrc, SenderInfo, Box<str>)> {
         let Self { sessions, tracks, .. } = self;
         let Some(session) = sessions.get(key) else { return Vec::new() };
         let mut reports = Vec::new();
@@ -199,28 +200,8 @@ impl MediaPlane {
             let Some(newest) = feed.newest else { continue };
             let Some(clock) = publisher.incoming.clock(section, newest.layer) else { continue };
             let Some(info) = feed.stream.report(&clock, newest.offset, now) else { continue };
-            reports.push((Ssrc(*ssrc), info, name(publisher.owner)));
+            reports.push((Ssrc(*ssrc), info, publisher.cname.clone()));
         }
         reports
-    }
-}
-
-/// The name (CNAME, RFC 3550 §6.5.1) that binds a participant's sound and pictures to one clock.
-fn name(owner: ParticipantId) -> [u8; 16] {
-    let mut name = [b'0'; 16];
-    for (index, digit) in name.iter_mut().enumerate() {
-        let nibble = (owner.0 >> (60 - 4 * index)) & 0xf;
-        *digit = b"0123456789abcdef"[nibble as usize];
-    }
-    name
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_tell_participants_apart() {
-        assert_eq!(&name(ParticipantId(0x1f)), b"000000000000001f");
     }
 }

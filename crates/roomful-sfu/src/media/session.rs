@@ -25,7 +25,8 @@ use crate::transport::{MediaPath, Negotiated, Section};
 /// See the module text.
 #[derive(Debug)]
 pub(crate) struct MediaSession {
-    pub(crate) owner: ParticipantId,
+    /// Binds its sound and pictures to one clock (CNAME, RFC 3550 §6.5.1).
+    pub(super) cname: Box<str>,
     srtp: Option<Srtp>,
     pub(super) path: Option<MediaPath>,
     pub(crate) negotiated: Arc<Negotiated>,
@@ -52,9 +53,9 @@ struct Srtp {
 
 impl MediaSession {
     /// A session without keys: nothing is received or sent until [`MediaSession::set_keys`].
-    pub(super) fn new(owner: ParticipantId, now: Instant) -> Self {
+    pub(super) fn new(owner: ParticipantId, cname: &str, now: Instant) -> Self {
         Self {
-            owner,
+            cname: cname.into(),
             srtp: None,
             path: None,
             negotiated: Arc::default(),

@@ -70,7 +70,7 @@ impl Stage {
         let own = MasterKeys::from_exported(profile, &material, DtlsRole::Client).unwrap();
         let servers = MasterKeys::from_exported(profile, &material, DtlsRole::Server).unwrap();
         let (opener, sealer) = (Opener::new(&own.open).unwrap(), Sealer::new(&own.seal).unwrap());
-        let key = self.plane.add_session(ParticipantId(u64::from(number)), self.now);
+        let key = self.plane.add_session(ParticipantId(u64::from(number)), "PA_x", self.now);
         let address = SocketAddr::from(([127, 0, 0, 1], 1_000 + number));
         let source = SocketAddr::from(([127, 0, 0, 1], 7_882));
         self.plane.set_keys(key, &servers, self.now);

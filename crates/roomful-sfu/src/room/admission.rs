@@ -44,7 +44,7 @@ impl Room {
         let liveness = Liveness::new(now);
         self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
         self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
-        let session = self.media.add_session(id, now);
+        let session = self.media.add_session(id, &profile.sid, now);
         let participant = Participant {
             id,
             grant: attempt.grant,

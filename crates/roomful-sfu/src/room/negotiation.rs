@@ -146,8 +146,8 @@ impl Room {
             let track = participant.receiving.track(section)?;
             let publisher = participant.subscriptions.get(track)?.publisher;
             let sid = &self.participants.get(&publisher)?.profile.sid;
-            let stream = format!("{sid}|{track}");
-            Some((section, StreamLabel { stream, track: track.to_string() }))
+            let (stream, cname) = (format!("{sid}|{track}"), sid.clone());
+            Some((section, StreamLabel { stream, track: track.to_string(), cname }))
         };
         let labels: BTreeMap<_, _> = participant.receiving.sections().filter_map(label).collect();
         let Some(participant) = self.participants.get_mut(&id) else { return };

@@ -28,7 +28,7 @@ pub(crate) struct NegotiatedSection {
     pub(crate) formats: Vec<SendFormat>,
     /// Encodings the participant sends here, lowest first; empty without simulcast.
     pub(crate) rids: Vec<String>,
-    /// What this server's answer called the stream it sends here.
+    /// The stream this server sends here; whoever answers fills it in.
     pub(crate) outgoing: Option<OutgoingSsrcs>,
 }
 
@@ -142,7 +142,6 @@ impl Negotiated {
         for line in section.values("extmap:") {
             self.extensions.read(line);
         }
-        read.outgoing = section.outgoing();
         self.sections.push(read);
     }
 
@@ -283,18 +282,6 @@ impl<'a> SectionLines<'a> {
         };
         Some(Payload::Media(Format::new(codec, parameters)))
     }
-
-    fn outgoing(&self) -> Option<OutgoingSsrcs> {
-        let group = self.value("ssrc-group:FID ").and_then(|pair| {
-            let (media, repair) = pair.trim().split_once(' ')?;
-            Some((media.parse().ok()?, repair.trim().parse().ok()?))
-        });
-        if let Some((media, repair)) = group {
-            return Some(OutgoingSsrcs { media, repair: Some(repair) });
-        }
-        let media = self.values("ssrc:").find_map(ssrc_of)?;
-        Some(OutgoingSsrcs { media, repair: None })
-    }
 }
 
 fn ssrc_of(value: &str) -> Option<u32> {
@@ -317,8 +304,7 @@ mod tests {
         a=fmtp:125 packetization-mode=0;profile-level-id=42001f\r\n\
         a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
         a=extmap:3/recvonly http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
-        a=extmap:0 urn:3gpp:video-orientation\r\na=extmap:x\r\n\
-        a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:y\r\na=ssrc:8 cname:y\r\n";
+        a=extmap:0 urn:3gpp:video-orientation\r\na=extmap:x\r\n";
 
     fn negotiated() -> Negotiated {
         Negotiated::read(OFFER, ANSWER)
@@ -359,10 +345,8 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_both_sides_are_known_with_their_repairs() {
+    fn announced_streams_are_known_with_what_they_repair() {
         let negotiated = negotiated();
-        let own = OutgoingSsrcs { media: 7, repair: Some(8) };
-        assert_eq!(negotiated.sections[1].outgoing, Some(own));
         let section = Section::from_index(1);
         let announced = [
             AnnouncedStream { section, ssrc: 11, repairs: None },
