@@ -5,6 +5,7 @@ mod audience;
 mod client;
 mod clock;
 pub mod codecs;
+mod data_blobs;
 mod demand;
 mod demux;
 pub mod egress;

@@ -8,6 +8,7 @@ use proto::participant_info::State;
 
 use crate::audience::Audience;
 use crate::client::Client;
+use crate::data_blobs::DataBlobs;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
 use crate::link::LinkId;
 use crate::liveness::Liveness;
@@ -74,7 +75,7 @@ pub(crate) struct Negotiation {
     pub(crate) queued: Vec<proto::AddTrackRequest>,
 }
 
-/// What is known of a participant's data messages.
+/// What is known of the data a participant sends.
 #[derive(Debug, Default)]
 pub(crate) struct DataState {
     held: HeldData,
@@ -83,6 +84,8 @@ pub(crate) struct DataState {
     pub(crate) last_sequence: u32,
     /// Its reliable channel took a message once.
     opened: bool,
+    /// What it left for others to fetch.
+    pub(crate) blobs: DataBlobs,
 }
 
 /// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom

@@ -7,6 +7,7 @@
 mod administration;
 mod admission;
 mod audience;
+mod blobs;
 mod data;
 mod demand;
 mod departures;
@@ -38,6 +39,7 @@ use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::liveness::Presence;
 use crate::media::MediaPlane;
 use crate::participant::Participant;
+use crate::room_policy::RoomPolicy;
 use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
 use crate::timers::Timers;
@@ -69,8 +71,16 @@ pub(crate) struct Room {
     outputs: VecDeque<RoomOutput>,
     clock: WallClock,
     rng: fastrand::Rng,
+    terms: Terms,
+}
+
+/// What is so in one room from its beginning to its end.
+#[derive(Debug)]
+struct Terms {
     /// What may be published here.
     codecs: EnabledCodecs,
+    /// Participants may leave data with the room.
+    data_blobs: bool,
     /// Ends frames made by a server, so that whoever decrypts frames lets them pass. LiveKit's clients expect one
     /// in each room.
     sif_trailer: [u8; SIF_TRAILER_BYTES],
@@ -146,7 +156,13 @@ enum Timer {
 impl Room {
     /// A room without participants, which ends by its timeout if nobody comes. `wanted` says all about it but when
     /// it began and its sid.
-    pub(crate) fn new(wanted: proto::Room, clock: WallClock, now: Instant, seed: u64) -> Self {
+    pub(crate) fn new(
+        wanted: proto::Room,
+        policy: &RoomPolicy,
+        clock: WallClock,
+        now: Instant,
+        seed: u64,
+    ) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let created = clock.unix_millis(now);
         let allowed = wanted.enabled_codecs.iter();
@@ -173,8 +189,7 @@ impl Room {
             outputs: VecDeque::new(),
             clock,
             rng,
-            codecs,
-            sif_trailer,
+            terms: Terms { codecs, data_blobs: policy.data_blobs, sif_trailer },
         };
         room.arrange_end(now);
         room
@@ -227,6 +242,8 @@ impl Room {
             }
             Command::Leave { reason } => self.remove(from, reason, None, now),
             Command::SyncState(state) => self.sync_state(from, &state, now)?,
+            Command::StoreBlob(request) => self.store_blob(from, request)?,
+            Command::FetchBlob(request) => self.fetch_blob(from, &request)?,
             Command::Simulate(scenario) => self.simulate(from, scenario, now),
             Command::Nothing => {}
         }

@@ -22,6 +22,8 @@ pub struct RoomPolicy {
     pub auto_create: bool,
     /// The server API may unmute tracks, not only mute them.
     pub remote_unmute: bool,
+    /// Participants may leave data with the room for others to fetch.
+    pub data_blobs: bool,
     /// What tracks may be coded with.
     pub enabled_codecs: EnabledCodecs,
 }
@@ -34,6 +36,7 @@ impl Default for RoomPolicy {
             max_participants: 0,
             auto_create: true,
             remote_unmute: false,
+            data_blobs: false,
             enabled_codecs: EnabledCodecs::default(),
         }
     }

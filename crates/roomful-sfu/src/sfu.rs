@@ -281,8 +281,9 @@ impl Sfu {
             return *key;
         }
         let key = RoomKey(self.next_id());
-        let wanted = self.config.rooms.room(wanted);
-        let room = Room::new(wanted, self.config.clock, now, self.rng.u64(..));
+        let policy = &self.config.rooms;
+        let wanted = policy.room(wanted);
+        let room = Room::new(wanted, policy, self.config.clock, now, self.rng.u64(..));
         self.rooms.insert(key, room);
         self.names.insert(name.clone(), key);
         self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Leave { reason: proto::DisconnectReason },
     /// What it knows after its WebSocket was replaced.
     SyncState(Box<proto::SyncState>),
+    /// It leaves something for others.
+    StoreBlob(proto::StoreDataBlobRequest),
+    /// It fetches what somebody left.
+    FetchBlob(proto::GetDataBlobRequest),
     /// Something is to go wrong, for a test.
     Simulate(Scenario),
     /// Nothing to do here: a server that answers at its own addresses needs no candidates.
@@ -119,6 +123,10 @@ pub(crate) enum Change {
     Pong { sent: i64, now: i64 },
     /// The same in the form older clients know.
     LegacyPong { now: i64 },
+    /// What you left is kept.
+    BlobStored { request_id: u32, key: Option<proto::DataBlobKey> },
+    /// What somebody left.
+    BlobFetched { request_id: u32, blob: Box<proto::DataBlob> },
     /// What you asked is done.
     Done { request_id: u32, request: Box<Request> },
     /// What you asked is not done.
@@ -206,11 +214,11 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
         Incoming::SubscriptionPermission(said) => Command::SetAudience(said),
         Incoming::Simulate(simulate) => Command::Simulate(scenario(simulate.scenario)?),
+        Incoming::StoreDataBlobRequest(request) => Command::StoreBlob(request),
+        Incoming::GetDataBlobRequest(request) => Command::FetchBlob(request),
         Incoming::PublishDataTrackRequest(_)
         | Incoming::UnpublishDataTrackRequest(_)
-        | Incoming::UpdateDataSubscription(_)
-        | Incoming::StoreDataBlobRequest(_)
-        | Incoming::GetDataBlobRequest(_) => return Err(unsupported("data tracks")),
+        | Incoming::UpdateDataSubscription(_) => return Err(unsupported("data tracks")),
     })
 }
 

@@ -153,7 +153,10 @@ impl Config {
             },
             keys,
             workers,
-            rooms: rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings),
+            rooms: RoomPolicy {
+                data_blobs: file.enable_participant_data_blob.unwrap_or(false),
+                ..rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings)
+            },
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
@@ -203,6 +206,7 @@ fn rooms(
             .unwrap_or(default.max_participants),
         auto_create: file.auto_create.unwrap_or(default.auto_create),
         remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
+        data_blobs: default.data_blobs,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
 }

@@ -255,8 +255,8 @@ impl Room {
             participant: participant.info(),
             others: self.visible_infos(Some(id)),
             configuration: participant.client.configuration(),
-            publish_codecs: self.codecs.for_publishing(&disabled).described(),
-            sif_trailer: self.sif_trailer.to_vec(),
+            publish_codecs: self.terms.codecs.for_publishing(&disabled).described(),
+            sif_trailer: self.terms.sif_trailer.to_vec(),
             may_publish: participant.grant.permissions.can_publish,
         };
         self.tell(id, Change::Joined(Box::new(welcome)));

@@ -36,7 +36,7 @@ impl Room {
         }
         let sid = TrackSid::new(crate::sids::make(track_prefix(request), &mut self.rng));
         let order = participant.publications.values().map(|one| one.order + 1).max().unwrap_or(0);
-        let codecs = self.codecs.for_publishing(&participant.client.disabled_codecs());
+        let codecs = self.terms.codecs.for_publishing(&participant.client.disabled_codecs());
         let publication = Publication::new(sid.clone(), order, request, &codecs);
         let track = Box::new(publication.info.clone());
         let change = Change::TrackPublished { cid: request.cid.clone(), track };

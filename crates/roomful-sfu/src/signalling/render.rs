@@ -94,6 +94,15 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
             Outgoing::PongResp(proto::Pong { last_ping_timestamp: sent, timestamp: now })
         }
         Change::LegacyPong { now } => Outgoing::Pong(now),
+        Change::BlobStored { request_id, key } => {
+            Outgoing::StoreDataBlobResponse(proto::StoreDataBlobResponse { request_id, key })
+        }
+        Change::BlobFetched { request_id, blob } => {
+            Outgoing::GetDataBlobResponse(proto::GetDataBlobResponse {
+                request_id,
+                blob: Some(*blob),
+            })
+        }
         Change::Done { request_id, request } => Outgoing::RequestResponse(proto::RequestResponse {
             request_id,
             reason: proto::request_response::Reason::Ok.into(),

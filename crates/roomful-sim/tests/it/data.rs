@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 use proto::data_packet::Value;
+use proto::request_response::Reason;
+use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
+use roomful_sfu::RoomPolicy;
 use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::token::{Grant, Permissions};
 use roomful_sim::client::Channel;
@@ -268,4 +271,61 @@ fn streams_calls_and_tones_pass_unchanged() {
     }
     let got = world.client(ids[1]).messages().iter().filter_map(|(_, packet)| packet.value.clone());
     assert_eq!(got.collect::<Vec<_>>(), values);
+}
+
+fn key(name: &str) -> proto::DataBlobKey {
+    proto::DataBlobKey { key: Some(proto::data_blob_key::Key::Generic(name.into())) }
+}
+
+fn store(request_id: u32, name: &str) -> Request {
+    let blob = proto::DataBlob { key: Some(key(name)), contents: b"what ann left".to_vec() };
+    Request::StoreDataBlobRequest(proto::StoreDataBlobRequest { request_id, blob: Some(blob) })
+}
+
+fn fetch(request_id: u32, from: &str, name: &str) -> Request {
+    Request::GetDataBlobRequest(proto::GetDataBlobRequest {
+        request_id,
+        participant_identity: from.into(),
+        key: Some(key(name)),
+    })
+}
+
+#[test]
+fn what_somebody_leaves_is_fetched_by_others_where_that_is_allowed() {
+    let allowed = RoomPolicy { data_blobs: true, ..RoomPolicy::default() };
+    let mut world = World::with_rooms(71, allowed).unwrap();
+    let [ann, bob] = ["ann", "bob"].map(|name| join(&mut world, name, "garden"));
+    world.act(ann, |client, _| client.send_request(store(1, "a")));
+    world.run(SECOND);
+    for (number, from, name) in [(2, "ann", "a"), (3, "ann", "b"), (4, "cy", "a")] {
+        world.act(bob, |client, _| client.send_request(fetch(number, from, name)));
+    }
+    world.run(SECOND);
+    let stored = world.client(ann).heard().iter().any(
+        |heard| matches!(heard, Response::StoreDataBlobResponse(answer) if answer.request_id == 1),
+    );
+    assert!(stored);
+    let fetched: Vec<_> = world
+        .client(bob)
+        .heard()
+        .iter()
+        .filter_map(|heard| match heard {
+            Response::GetDataBlobResponse(answer) => Some(answer.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((fetched.len(), fetched[0].request_id), (1, 2));
+    assert_eq!(fetched[0].blob.as_ref().unwrap().contents, b"what ann left");
+    let refused = world.client(bob).refusals().iter();
+    let refused: Vec<_> = refused.map(|one| (one.request_id, one.reason())).collect();
+    assert_eq!(refused, [(3, Reason::NotFound), (4, Reason::NotFound)]);
+}
+
+#[test]
+fn nothing_is_left_where_the_operator_did_not_allow_it() {
+    let (mut world, ids) = with_channels(72, &["ann"]);
+    world.act(ids[0], |client, _| client.send_request(store(1, "a")));
+    world.run(SECOND);
+    let refusal = &world.client(ids[0]).refusals()[0];
+    assert_eq!((refusal.request_id, refusal.reason()), (1, Reason::NotAllowed));
 }

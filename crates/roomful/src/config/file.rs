@@ -26,6 +26,7 @@ pub(super) struct FileConfig {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) rtc: Option<FileRtc>,
     pub(super) room: Option<FileRoom>,
+    pub(super) enable_participant_data_blob: Option<bool>,
     pub(super) page: Option<FilePage>,
     pub(super) logging: Option<FileLogging>,
 }

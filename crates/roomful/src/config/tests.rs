@@ -110,9 +110,9 @@ fn errors_quote_no_secret() {
 #[test]
 fn what_the_file_says_of_rooms_is_taken() {
     let file = "room: {auto_create: false, max_participants: 5, empty_timeout: 1, \
-                departure_timeout: 0, enable_remote_unmute: true}";
+                departure_timeout: 0, enable_remote_unmute: true}\nenable_participant_data_blob: true";
     let rooms = load(file, &[]).unwrap().rooms;
-    assert!(!rooms.auto_create && rooms.remote_unmute);
+    assert!(!rooms.auto_create && rooms.remote_unmute && rooms.data_blobs);
     assert_eq!(rooms.max_participants, 5);
     assert_eq!((rooms.empty_timeout.as_secs(), rooms.departure_timeout.as_secs()), (1, 0));
     let rooms = load("room: {max_participants: 5}", &["--max-participants=7"]).unwrap().rooms;

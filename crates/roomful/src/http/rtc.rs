@@ -39,20 +39,49 @@ pub(super) struct JoinQuery {
     room: Option<String>,
 }
 
-/// Why somebody is not let in.
+/// Why somebody is not let in: in LiveKit's words, which some applications look for, and then in words that say what to
+/// change.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("invalid Authorization header: it must be \"Bearer …\"")]
+    #[error("invalid authorization header. Must start with Bearer")]
     Authorization,
-    #[error("{0}")]
+    #[error("{words}: {0}", words = token_words(.0))]
     Token(#[from] TokenError),
-    #[error("{0}")]
+    #[error("{words}: {0}", words = join_words(.0))]
     Join(#[from] JoinError),
+}
+
+fn token_words(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::Missing => "no permissions to access the room",
+        TokenError::UnknownKey(_) => "invalid API key",
+        TokenError::NoRoom => "no room name",
+        TokenError::NoIdentity => "identity cannot be empty",
+        TokenError::NameTooLong { .. } => "length exceeds limits",
+        TokenError::NoJoin | TokenError::WrongRoom { .. } => "permissions denied",
+        _ => "invalid authorization token",
+    }
+}
+
+fn join_words(error: &JoinError) -> &'static str {
+    match error {
+        JoinError::Missing => "join_request is required",
+        JoinError::Base64 => "cannot base64 decode wrapped join request",
+        JoinError::Wrapper | JoinError::Compression(_) => "cannot unmarshal wrapped join request",
+        JoinError::Gzip => "cannot read decompressed join request",
+        JoinError::Request => "cannot unmarshal join request",
+        JoinError::TooLarge => "join request too large",
+        JoinError::MayNotDescribeItself => "no permissions to access the room",
+        JoinError::OverLimit(_) => "exceeds limits",
+    }
 }
 
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
+            Refusal::Token(
+                TokenError::NoRoom | TokenError::NoIdentity | TokenError::NameTooLong { .. },
+            ) => StatusCode::BAD_REQUEST,
             Refusal::Authorization
             | Refusal::Token(_)
             | Refusal::Join(JoinError::MayNotDescribeItself) => StatusCode::UNAUTHORIZED,

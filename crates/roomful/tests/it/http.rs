@@ -213,8 +213,12 @@ async fn validate_says_why_the_websocket_is_refused() {
     for (query, status, words) in [
         (format!("access_token={good}&join_request={join}"), 200, "success"),
         (format!("access_token={good}&join_request={join}&room=garden"), 200, "success"),
-        (format!("join_request={join}"), 401, "no access token"),
-        (format!("access_token=nonsense&join_request={join}"), 401, "not a JSON Web Token"),
+        (format!("join_request={join}"), 401, "no permissions to access the room: no access token"),
+        (
+            format!("access_token=nonsense&join_request={join}"),
+            401,
+            "invalid authorization token: the access token is not a JSON Web Token",
+        ),
         (format!("access_token={forged}&join_request={join}"), 401, "wrong signature"),
         (
             format!("access_token={}&join_request={join}", token_until("garden", "ann", -3600)),
@@ -222,6 +226,12 @@ async fn validate_says_why_the_websocket_is_refused() {
             "expired",
         ),
         (format!("access_token={good}&join_request={join}&room=cellar"), 401, "for room garden"),
+        (format!("access_token={}&join_request={join}", token("", "ann")), 400, "no room name"),
+        (
+            format!("access_token={}&join_request={join}", token("garden", "")),
+            400,
+            "identity cannot be empty",
+        ),
         (format!("access_token={good}"), 400, "join_request is required"),
         (format!("access_token={good}&join_request=%FF%00"), 400, ""),
         (format!("access_token={good}&join_request=garbage!"), 400, "not base64url"),
