@@ -16,6 +16,11 @@ use super::workload::Workload;
 /// Seconds between the last participant's arrival and the measuring: first keyframes are through, timers run evenly.
 const WARMUP: f64 = 2.0;
 
+/// How long a run may take beyond what is planned, and how often the planned time for gathering may pass. A server that
+/// needs longer for admitting everybody does not hold them.
+const PATIENCE: Duration = Duration::from_secs(45);
+const GATHERING: u32 = 6;
+
 /// Where what the generator says goes.
 const LOG: &str = "load.log";
 /// How its lines begin while it measures.
@@ -98,8 +103,9 @@ impl Generator {
         self.arguments(&mut command, server, load, seconds);
         command.arg("--json").arg(&report);
         let mut process = Process::start("the load generator", command, self.logs.join(LOG))?;
-        let limit =
-            Duration::from_secs_f64(60.0 + WARMUP + 2.0 * seconds) + 2 * load.workload.gathering();
+        let limit = PATIENCE
+            + Duration::from_secs_f64(WARMUP + seconds)
+            + GATHERING * load.workload.gathering();
         let mut peak_kb = None;
         let watched = server.process.id();
         let log = self.logs.join(LOG);
@@ -124,7 +130,7 @@ impl Generator {
         match load.workload {
             Workload::Stage { viewers } => command.args(["stage", "--viewers", &number(viewers)]),
             Workload::Hall { listeners } => {
-                command.args(["hall", "--speakers", "10", "--loud", "1"]);
+                command.args(["hall", "--speakers", "1", "--loud", "1"]);
                 command.args(["--listeners", &number(listeners)])
             }
             Workload::Grid { participants } => {

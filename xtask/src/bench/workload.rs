@@ -11,7 +11,7 @@ pub(crate) enum Workload {
         /// How many watch.
         viewers: u32,
     },
-    /// W2: ten speakers of 50 packets a second, one of them loud, and their listeners.
+    /// W2 with the one speaker that its goals speak of, 50 packets of 100 bytes a second, and the listeners.
     Hall {
         /// How many listen.
         listeners: u32,
@@ -59,7 +59,9 @@ impl fmt::Display for Workload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stage { viewers } => write!(formatter, "W1 stage, {viewers} viewers"),
-            Self::Hall { listeners } => write!(formatter, "W2 hall, {listeners} listeners"),
+            Self::Hall { listeners } => {
+                write!(formatter, "W2 hall, 1 speaker, {listeners} listeners")
+            }
             Self::Grid { participants } => write!(formatter, "W3 grid of {participants}"),
             Self::Churn { rate } => write!(formatter, "W4 churn, {rate} joins/s"),
             Self::Idle { participants } => {
