@@ -265,7 +265,8 @@ fn churn(bench: &mut Bench) -> Result<Vec<Figure>> {
         let pairs = runs.pairs(than, quiet, p99).into_iter();
         Spread::of(pairs.filter_map(|(busy, quiet)| Some(busy? - quiet?)))
     };
-    let joined = "the subscriber learns of the track after joining: two offers";
+    let joined =
+        "with three free sections of each kind in the first offer, as livekit-client makes it";
     Ok(vec![
         Figure::new(
             "J1.p50",

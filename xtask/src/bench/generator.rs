@@ -136,10 +136,6 @@ impl Generator {
             Workload::Grid { participants } => {
                 command.args(["grid", "--participants", &number(participants)])
             }
-            // Whoever joins learns of the tracks afterwards, as goal J1 says, and makes a second offer.
-            Workload::Churn { rate } if server.subject != Subject::Janus => {
-                command.args(["churn", "--rate", &number(rate), "--sections", "0"])
-            }
             Workload::Churn { rate } => command.args(["churn", "--rate", &number(rate)]),
             Workload::Idle { participants } => {
                 command.args(["idle", "--participants", &number(participants)])

@@ -245,12 +245,19 @@ impl Bench {
             "{:04}-{}-{}.json",
             self.records.len(),
             record.experiment,
-            record.variant.to_lowercase().replace([' ', ','], "-").replace("--", "-")
+            slug(&record.variant)
         );
         let path = self.programs.directory.join("runs").join(name);
         let text = serde_json::to_string_pretty(record)?;
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// `text` as a part of a file's name: letters and digits, and one dash between.
+fn slug(text: &str) -> String {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-").to_lowercase()
 }
 
 type Ticks = Option<u64>;
@@ -307,6 +314,11 @@ mod tests {
         assert_eq!(pairs, [(Some(1.0), Some(4.0)), (Some(2.0), None), (Some(3.0), Some(6.0))]);
         let absent = Variant::Floor(Floor::Gso, 2);
         assert!(rounds.values(&absent, cost).is_empty(), "what was left out has no values");
+    }
+
+    #[test]
+    fn a_label_is_a_file_name() {
+        assert_eq!(slug("Roomful, 20 joins/s"), "roomful-20-joins-s");
     }
 
     #[test]
