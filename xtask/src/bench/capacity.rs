@@ -110,7 +110,7 @@ pub(crate) fn measure(bench: &mut Bench, capacity: &Capacity) -> Result<Vec<Figu
         }
         probes += 1;
         let record = bench.once(&variant, probes)?;
-        Ok(judge(size, &record, capacity))
+        Ok(judge(size, &record, capacity, bench.options.rough))
     })?;
     let held = f64::from(found.held);
     let measured = Spread::of((found.held > 0).then_some(held));
@@ -125,8 +125,8 @@ pub(crate) fn measure(bench: &mut Bench, capacity: &Capacity) -> Result<Vec<Figu
     Ok(vec![Figure::new(capacity.id, capacity.what, capacity.unit, goal, measured).noting(note)])
 }
 
-fn judge(size: u32, record: &Record, capacity: &Capacity) -> Verdict {
-    if record.measured.is_generators_fault() {
+fn judge(size: u32, record: &Record, capacity: &Capacity, is_rough: bool) -> Verdict {
+    if record.measured.is_generators_fault(is_rough) {
         return Verdict::Unknown(format!(
             "the generator was above {:.0} % of its core",
             GENERATOR_SHARE * 100.0
@@ -168,8 +168,8 @@ mod tests {
             measured: Measured { generator_share: Some(0.9), ..Measured::default() },
             raw: serde_json::Value::Null,
         };
-        assert!(matches!(judge(100, &record, &STAGE), Verdict::Unknown(_)));
+        assert!(matches!(judge(100, &record, &STAGE, false), Verdict::Unknown(_)));
         let calm = Record { measured: Measured::default(), ..record };
-        assert!(matches!(judge(100, &calm, &STAGE), Verdict::Breaks(_)));
+        assert!(matches!(judge(100, &calm, &STAGE, false), Verdict::Breaks(_)));
     }
 }

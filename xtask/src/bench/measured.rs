@@ -77,9 +77,10 @@ impl Measured {
     }
 
     /// Whether the generator, not the server, was at its limit.
-    pub(crate) fn is_generators_fault(&self) -> bool {
+    pub(crate) fn is_generators_fault(&self, is_rough: bool) -> bool {
+        let core_share = self.generator_core_share.filter(|_| !is_rough);
         self.generator_share.is_some_and(|share| share > GENERATOR_SHARE)
-            || self.generator_core_share.is_some_and(|share| share > CORE_SHARE)
+            || core_share.is_some_and(|share| share > CORE_SHARE)
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
         let objection = Some("2 participants failed".to_owned());
         let run = Measured { objection: objection.clone(), ..Measured::default() };
         assert_eq!(run.fault(false), objection);
-        assert!(!run.is_generators_fault());
+        assert!(!run.is_generators_fault(false));
     }
 
     #[test]
@@ -119,7 +120,7 @@ mod tests {
             generator_core_share: Some(0.95),
             ..Measured::default()
         };
-        assert!(run.fault(false).is_some() && run.is_generators_fault());
+        assert!(run.fault(false).is_some() && run.is_generators_fault(false));
         assert_eq!(run.fault(true), None);
     }
 
@@ -131,6 +132,6 @@ mod tests {
             ..Measured::default()
         };
         assert!(run.fault(false).unwrap().contains("generator"));
-        assert!(run.is_generators_fault());
+        assert!(run.is_generators_fault(false));
     }
 }
