@@ -50,6 +50,13 @@ impl Demand {
         };
     }
 
+    /// What the publisher was told may not have reached it: it is told again.
+    pub(crate) fn repeat(&mut self, now: Instant) {
+        if self.told.is_some() {
+            self.due = Some(now);
+        }
+    }
+
     /// What the publisher is to be told now.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Level> {
         self.due.take_if(|due| *due <= now)?;

@@ -60,6 +60,8 @@ pub(crate) enum Whereabouts {
 pub(crate) struct Access {
     /// Who may receive this participant's tracks.
     pub(crate) audience: Audience,
+    /// It decided something else than everyone at some time: others may still believe so.
+    pub(crate) was_restricted: bool,
     /// The tracks this participant wants and may not have for now.
     pub(crate) barred: BTreeSet<TrackSid>,
 }

@@ -109,6 +109,7 @@ impl Room {
         everyone.extend(self.visible_infos(None));
         self.tell(id, Change::Participants(everyone));
         self.repeat_published(id);
+        self.repeat_decisions(id, now);
         self.tell_presence_to(id, true);
         self.assess_presence(id, now);
         self.refresh_sections(id, now);

@@ -35,6 +35,7 @@ impl Room {
             Refusal::new(reason, error.to_string())
         })?;
         let Some(publisher) = self.participants.get_mut(&from) else { return Ok(()) };
+        publisher.access.was_restricted |= audience != Audience::Everyone;
         if std::mem::replace(&mut publisher.access.audience, audience.clone()) == audience {
             return Ok(());
         }

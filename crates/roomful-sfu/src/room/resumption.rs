@@ -9,9 +9,44 @@ use proto::leave_request::Action;
 use super::Room;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::limits;
-use crate::signalling::{Refusal, Wishes};
+use crate::signalling::{Change, Refusal, Wishes};
 
 impl Room {
+    /// Tells one that was away what may have been decided meanwhile: how the room is described, how much of its
+    /// video is wanted, which tracks it may have.
+    pub(super) fn repeat_decisions(&mut self, id: ParticipantId, now: Instant) {
+        let room = Box::new(self.info());
+        self.tell(id, Change::RoomUpdated(room));
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for publication in participant.publications.values_mut() {
+            publication.demand.repeat(now);
+        }
+        self.tell_demand(id, now);
+        for change in self.allowances(id) {
+            self.tell(id, change);
+        }
+    }
+
+    /// Which tracks `id` may have, of those publishers who ever decided about that.
+    fn allowances(&self, id: ParticipantId) -> Vec<Change> {
+        let Some(subscriber) = self.participants.get(&id) else { return Vec::new() };
+        let deciders = self.participants.values().filter(|one| one.access.was_restricted);
+        deciders
+            .flat_map(|publisher| {
+                publisher.publications.keys().map(move |track| (publisher, track))
+            })
+            .filter(|(_, track)| {
+                subscriber.subscriptions.contains_key(*track)
+                    || subscriber.access.barred.contains(*track)
+            })
+            .map(|(publisher, track)| Change::SubscriptionAllowed {
+                publisher: publisher.profile.sid.clone(),
+                track: track.clone(),
+                allowed: publisher.admits(&subscriber.grant.identity, track),
+            })
+            .collect()
+    }
+
     /// Takes over what a client that resumes wants to receive. One that believes to publish what is not published
     /// here cannot go on: it joins anew.
     pub(super) fn sync_state(

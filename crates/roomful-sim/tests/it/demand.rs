@@ -68,3 +68,19 @@ fn a_picture_nobody_receives_is_sent_again_when_somebody_comes() {
     world.run(6 * SECOND);
     assert_eq!(sent(&world, ann), [false, false, false], "and stops when it leaves");
 }
+
+#[test]
+fn whoever_was_away_when_more_was_wanted_hears_of_it_on_resuming() {
+    let (mut world, ids) = call(243, &["ann", "bob"]);
+    wish(&mut world, ids[1], ids[0], None);
+    world.run(6 * SECOND);
+    world.cut_websocket(ids[0]);
+    world.run(SECOND / 2);
+    wish(&mut world, ids[1], ids[0], Some((1280, 720)));
+    world.run(SECOND);
+    assert_eq!(sent(&world, ids[0]), [false, false, false], "it could not be told");
+    world.act(ids[0], |client, _| client.resume());
+    world.run(SECOND);
+    assert_eq!(sent(&world, ids[0]), [true, true, true]);
+    assert_flows(&mut world, &ids);
+}

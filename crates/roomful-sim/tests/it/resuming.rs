@@ -5,6 +5,7 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::request_response::Reason;
 use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
 use proto::simulate_scenario::Scenario;
 use roomful_sim::client::TrackKey;
 use roomful_sim::{ClientId, World};
@@ -123,6 +124,9 @@ fn whoever_resumes_gets_what_it_wants_now() {
     let own = sid(&world, ids[1], TrackKey(0));
     world.cut_websocket(ids[1]);
     resume(&mut world, ids[1]);
+    let mut heard = world.client(ids[1]).heard().iter();
+    let resumed = heard.any(|heard| matches!(heard, Response::Reconnect(_)));
+    assert!(resumed && heard.any(|heard| matches!(heard, Response::RoomUpdate(_))));
     let published = proto::TrackPublishedResponse {
         track: Some(proto::TrackInfo { sid: own, ..Default::default() }),
         ..Default::default()

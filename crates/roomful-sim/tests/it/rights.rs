@@ -166,3 +166,24 @@ fn whoever_never_connects_is_removed_after_a_minute() {
     assert_eq!(farewell.reason, proto::DisconnectReason::JoinFailure);
     assert!(world.client(ann).is_connected() && world.client(ann).farewell().is_none());
 }
+
+#[test]
+fn whoever_was_away_when_a_track_was_allowed_hears_of_it_on_resuming() {
+    let (mut world, ids) = call(217, &["ann", "bob"]);
+    allow(&mut world, ids[0], Vec::new());
+    world.run(SECOND);
+    assert!(allowances(&world, ids[1]).iter().all(|(_, allowed)| !allowed));
+    world.cut_websocket(ids[1]);
+    world.run(SECOND / 2);
+    let everyone = proto::SubscriptionPermission { all_participants: true, ..Default::default() };
+    let everyone = Request::SubscriptionPermission(everyone);
+    world.act(ids[0], |client, _| client.send_request(everyone));
+    world.run(SECOND);
+    let before = allowances(&world, ids[1]).len();
+    world.act(ids[1], |client, _| client.resume());
+    world.run(SECOND);
+    let told = allowances(&world, ids[1])[before..].to_vec();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|(_, allowed)| *allowed));
+    assert!(arrives(&mut world, ids[1], ids[0], 1) >= 45);
+}
