@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use livekit_protocol::SignalResponse;
+use livekit_protocol::{SignalResponse, WebhookEvent};
 
 use crate::administration::{AdministrationError, Reply, RequestId};
 use crate::ids::{ConnectionId, RoomName};
@@ -30,6 +30,9 @@ pub enum Output {
         /// How it went.
         outcome: Result<Reply, AdministrationError>,
     },
+    /// Applications that listen are told this, in the order of the room it is about. Lossy: an application that does
+    /// not listen holds nobody up.
+    Notice(Box<WebhookEvent>),
     /// Something a log, a metric or a placement table wants to know.
     Event(SfuEvent),
     /// Nothing more now; call [`crate::Sfu::handle_timeout`] at this instant, if nothing comes before.

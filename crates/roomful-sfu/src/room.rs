@@ -15,6 +15,7 @@ mod forwarding;
 mod lifetime;
 mod negotiation;
 mod news;
+mod notices;
 mod people;
 mod presence;
 mod resumption;
@@ -121,6 +122,8 @@ pub(crate) enum RoomOutput {
         request: RequestId,
         outcome: Result<Reply, AdministrationError>,
     },
+    /// What applications are told.
+    Notice(Box<proto::WebhookEvent>),
     /// The participant is no longer in the room.
     Gone {
         participant: ParticipantId,

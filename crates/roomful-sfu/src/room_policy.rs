@@ -24,6 +24,8 @@ pub struct RoomPolicy {
     pub remote_unmute: bool,
     /// Participants may leave data with the room for others to fetch.
     pub data_blobs: bool,
+    /// Applications are told what happens ([`crate::Output::Notice`]).
+    pub notices: bool,
     /// What tracks may be coded with.
     pub enabled_codecs: EnabledCodecs,
 }
@@ -37,6 +39,7 @@ impl Default for RoomPolicy {
             auto_create: true,
             remote_unmute: false,
             data_blobs: false,
+            notices: false,
             enabled_codecs: EnabledCodecs::default(),
         }
     }

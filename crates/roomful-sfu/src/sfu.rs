@@ -283,7 +283,11 @@ impl Sfu {
         let key = RoomKey(self.next_id());
         let policy = &self.config.rooms;
         let wanted = policy.room(wanted);
-        let room = Room::new(wanted, policy, self.config.clock, now, self.rng.u64(..));
+        let mut room = Room::new(wanted, policy, self.config.clock, now, self.rng.u64(..));
+        if !policy.notices {
+            room.turn_notices_off();
+        }
+        room.notice_start(now);
         self.rooms.insert(key, room);
         self.names.insert(name.clone(), key);
         self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));
@@ -361,6 +365,7 @@ impl Sfu {
                 RoomOutput::Reply { request, outcome } => {
                     self.outputs.push_back(Output::Reply { request, outcome });
                 }
+                RoomOutput::Notice(event) => self.outputs.push_back(Output::Notice(event)),
                 RoomOutput::Reachable { participant, ufrag } => {
                     self.demux.learn_ufrag(participant, &ufrag);
                 }

@@ -207,6 +207,7 @@ fn rooms(
         auto_create: file.auto_create.unwrap_or(default.auto_create),
         remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
         data_blobs: default.data_blobs,
+        notices: default.notices,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
 }

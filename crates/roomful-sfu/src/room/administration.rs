@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use proto::data_packet::Value;
 use proto::leave_request::Action;
 
+use super::notices::Notices;
 use super::rpc::Calls;
 use super::{Room, RoomOutput};
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
@@ -17,11 +18,12 @@ use crate::signalling::Change;
 use crate::token::Permissions;
 use crate::transport::Channel;
 
-/// What a room remembers of what it was asked.
+/// What a room remembers of what the server API asked and of what applications were told.
 #[derive(Debug, Default)]
 pub(super) struct FromOutside {
     nonces: Nonces,
     pub(super) calls: Calls,
+    pub(super) notices: Notices,
 }
 
 type Outcome = Result<Reply, AdministrationError>;

@@ -174,11 +174,13 @@ impl Room {
             self.reconsider_demand(subscription.publisher, track, now);
         }
         for publication in std::mem::take(&mut participant.publications).into_values() {
+            self.notice_unpublished(&participant.profile, &publication, now);
             self.end_subscriptions(&publication, now);
         }
         self.media.remove_session(participant.session);
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);
+        self.notice_left(&participant, now);
         if !participant.grant.permissions.hidden {
             let info = participant.info();
             self.departures.push(&info, now);

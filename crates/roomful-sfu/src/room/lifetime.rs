@@ -35,6 +35,7 @@ impl Room {
             self.remove(id, tell, Some(Action::Disconnect), now);
         }
         self.lifetime.over = Some(why);
+        self.notice_end(why, now);
         self.timers.set(Timer::End, None);
         self.settle(now);
     }

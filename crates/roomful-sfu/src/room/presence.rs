@@ -32,6 +32,7 @@ impl Room {
         }
         participant.set_state(State::Active);
         tracing::debug!(participant = id.0, "connected");
+        self.notice_joined(id, now);
         self.tell_others_about(id, now);
         self.apply_all_wishes(id, now);
     }

@@ -75,6 +75,7 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&from) else { return };
         participant.touch();
         let tracks: Vec<TrackSid> = participant.publications.keys().cloned().collect();
+        self.notice_published(from, now);
         self.tell_others_about(from, now);
         for track in &tracks {
             self.reconsider_demand(from, track, now);
@@ -89,6 +90,8 @@ impl Room {
     pub(super) fn unpublish(&mut self, from: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get_mut(&from) else { return };
         let Some(publication) = participant.publications.remove(track) else { return };
+        let publisher = participant.profile.clone();
+        self.notice_unpublished(&publisher, &publication, now);
         if publication.kind() == MediaKind::Audio {
             self.speakers.handle_mute_or_gone(from);
             self.report_speakers(now);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use livekit_protocol as proto;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply, RequestId};
 
 use super::World;
@@ -35,6 +36,11 @@ impl World {
     ) -> Option<Result<Reply, AdministrationError>> {
         let request = self.ask(what);
         self.reply(request).cloned()
+    }
+
+    /// What applications were told so far.
+    pub fn notices(&self) -> &[proto::WebhookEvent] {
+        &self.notices
     }
 
     pub(super) fn handle_reply(

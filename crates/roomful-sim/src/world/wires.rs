@@ -147,6 +147,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.events.push(event),
+                Output::Notice(event) => self.notices.push(*event),
                 Output::Reply { request, outcome } => self.handle_reply(request, outcome),
                 Output::Timeout(at) => {
                     self.sfu_timeout = at;

@@ -15,6 +15,7 @@ mod demand;
 mod hostile;
 mod layers;
 mod meeting;
+mod notices;
 mod paths;
 mod presence;
 mod resuming;
