@@ -16,6 +16,7 @@ use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 
 pub use flags::Flags;
 pub use values::PortRange;
+pub use webhook::WebhookConfig;
 
 use file::FileConfig;
 
@@ -24,6 +25,7 @@ mod flags;
 mod offered;
 mod schema;
 mod values;
+mod webhook;
 
 /// Where the page and the signalling are served unless told otherwise: LiveKit's port.
 const DEFAULT_PORT: u16 = 7880;
@@ -73,6 +75,8 @@ pub struct Config {
     pub max_connections: NonZeroU32,
     /// Where media is received and what clients are told about it.
     pub media: MediaConfig,
+    /// Whom to tell what happens in rooms.
+    pub webhooks: Option<WebhookConfig>,
     /// What is logged and how.
     pub logging: LoggingConfig,
     /// What the operator should know about the configuration, to be logged once.
@@ -141,6 +145,10 @@ impl Config {
         let page_open = flags.open_page.or(file.page.and_then(|page| page.open));
         let logging = file.logging.unwrap_or_default();
         let interfaces = rtc.interfaces.unwrap_or_default();
+        let webhooks = file.webhook.unwrap_or_default().read(&keys)?;
+        let mut rooms = rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings);
+        rooms.notices = webhooks.is_some();
+        rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);
         Ok(Self {
             bind_addresses: bind_addresses(&flags.bind, file.bind_addresses)?,
             port: flags.port.or(file.port).unwrap_or(DEFAULT_PORT),
@@ -153,10 +161,8 @@ impl Config {
             },
             keys,
             workers,
-            rooms: RoomPolicy {
-                data_blobs: file.enable_participant_data_blob.unwrap_or(false),
-                ..rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings)
-            },
+            rooms,
+            webhooks,
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),

@@ -38,6 +38,7 @@ mod serve;
 mod twirp;
 
 pub(crate) use identity::IdentityMaker;
+pub(crate) use rtc::unix_now;
 pub(crate) use serve::Connections;
 
 use reached::ReachedAddresses;

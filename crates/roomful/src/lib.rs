@@ -4,6 +4,7 @@
 //! `http → signal → worker → Sfu → worker → signal`; [`placement`] says which worker owns a room.
 
 pub mod addresses;
+mod client;
 pub mod config;
 pub mod external_ip;
 mod http;
@@ -13,6 +14,7 @@ pub mod server;
 mod signal;
 pub mod signals;
 mod udp;
+mod webhook;
 mod worker;
 
 pub use config::Config;

@@ -11,6 +11,7 @@ use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 use roomful_sfu::{Seed, SfuConfig, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::addresses::{are_of_this_machine_only, media_addresses};
@@ -18,6 +19,7 @@ use crate::config::{Config, MediaConfig, PageAccess};
 use crate::http::{self, Admission, App, Connections, IdentityMaker};
 use crate::placement::{Directory, WorkerIndex};
 use crate::udp::UdpSocket;
+use crate::webhook::{self, Notices};
 use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
 
 /// Connections that may wait to be accepted. Larger only lets more of a flood in; smaller refuses
@@ -37,6 +39,8 @@ pub struct Server {
     worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     admission: Admission,
     max_connections: NonZeroU32,
+    /// What tells applications; ends after the workers.
+    webhooks: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -62,12 +66,19 @@ impl Server {
             keys: keys.clone(),
             ice_servers: config.media.ice_servers.clone(),
         };
+        let (notices, webhooks) = match config.webhooks {
+            Some(config) => {
+                webhook::start(config, keys.clone()).map(|(one, task)| (Some(one), Some(task)))?
+            }
+            None => (None, None),
+        };
         // Unbounded, but each worker sends exactly one.
         let (ends, worker_ends) = mpsc::unbounded_channel();
         let directory = Directory::new(config.workers.get(), Instant::now());
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let seed = worker_seed(index, &directory, &config.media, common.clone())?;
+            let seed =
+                worker_seed(index, &directory, &config.media, common.clone(), notices.clone())?;
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
@@ -80,7 +91,15 @@ impl Server {
             identities: IdentityMaker::new()?,
         };
         let max_connections = config.max_connections;
-        Ok(Self { listeners, workers, directory, worker_ends, admission, max_connections })
+        Ok(Self {
+            listeners,
+            workers,
+            directory,
+            worker_ends,
+            admission,
+            max_connections,
+            webhooks,
+        })
     }
 
     /// Where the page is served, with the real port if the system chose it.
@@ -111,7 +130,7 @@ impl Server {
         };
         tracing::info!("shutting down");
         let _ = stop.send(true);
-        let ended = end_calls(self.workers, self.worker_ends, web);
+        let ended = end_calls(self.workers, self.worker_ends, web, self.webhooks);
         if timeout(STOP_TIMEOUT, ended).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
@@ -181,6 +200,7 @@ fn worker_seed(
     directory: &Arc<Directory>,
     media: &MediaConfig,
     common: SfuConfig,
+    notices: Option<Notices>,
 ) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
         0 => 0,
@@ -206,7 +226,7 @@ fn worker_seed(
     let seed = Seed(u64::from_ne_bytes(seed));
     let sfu = SfuConfig { media_addresses, ..common };
     let (index, directory) = (WorkerIndex(index), Arc::clone(directory));
-    Ok(WorkerSeed { index, directory, socket, sfu, seed })
+    Ok(WorkerSeed { index, directory, socket, sfu, seed, notices })
 }
 
 /// A clock before 1970 counts as 1970.
@@ -249,11 +269,12 @@ fn key_for_this_run() -> anyhow::Result<ApiKeys> {
     Ok(keys)
 }
 
-/// Everyone is told; completes when the last worker and the last connection have ended.
+/// Everyone is told; completes when the last worker, the last connection and the last webhook have ended.
 async fn end_calls(
     workers: Vec<WorkerHandle>,
     mut worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     connections: Connections,
+    webhooks: Option<JoinHandle<()>>,
 ) {
     for worker in workers {
         // Each on its own: one with a full mailbox does not hold up the others.
@@ -261,6 +282,11 @@ async fn end_calls(
     }
     while worker_ends.recv().await.is_some() {}
     connections.closed().await;
+    if let Some(webhooks) = webhooks
+        && let Err(error) = webhooks.await
+    {
+        tracing::warn!(%error, "the webhooks failed");
+    }
 }
 
 fn explain_end(end: WorkerEnd) -> anyhow::Error {

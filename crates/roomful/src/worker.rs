@@ -20,6 +20,7 @@ pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
 use crate::placement::{Directory, Seat, WorkerIndex};
 use crate::udp::UdpSocket;
+use crate::webhook::Notices;
 use event_loop::EventLoop;
 
 mod event_loop;
@@ -84,6 +85,8 @@ pub(crate) struct WorkerSeed {
     pub(crate) sfu: SfuConfig,
     /// Decides its random choices.
     pub(crate) seed: Seed,
+    /// Where what happens is told, if anybody listens.
+    pub(crate) notices: Option<Notices>,
 }
 
 /// A mail on its way.

@@ -11,6 +11,7 @@ use super::ConfigError;
 use super::offered::{FileCodec, FileTurnServer};
 use super::schema::Outline;
 use super::values::{LogLevel, PortRange};
+use super::webhook::FileWebhook;
 
 /// Largest file read, in bytes. Honest files have some KiB; a wrong path (a disk image, a log) is
 /// refused before it fills the memory.
@@ -28,6 +29,7 @@ pub(super) struct FileConfig {
     pub(super) room: Option<FileRoom>,
     pub(super) enable_participant_data_blob: Option<bool>,
     pub(super) page: Option<FilePage>,
+    pub(super) webhook: Option<FileWebhook>,
     pub(super) logging: Option<FileLogging>,
 }
 

@@ -121,6 +121,15 @@ const KEYS: &[(&str, &str)] = &[
         "room.enabled_codecs",
         "a list of codecs, for example [{mime: video/VP8}, {mime: audio/opus}]",
     ),
+    ("webhook", "a section: webhook.api_key and webhook.urls"),
+    ("webhook.api_key", "one of the keys under keys"),
+    ("webhook.urls", "a list of addresses, for example [\"https://app.example/webhook\"]"),
+    ("webhook.filter_params", "a section: include_events or exclude_events"),
+    ("webhook.filter_params.include_events", "a list of events, for example [room_started]"),
+    ("webhook.filter_params.exclude_events", "a list of events, for example [track_published]"),
+    ("webhook.resource_url_notifier", "a section: max_age and max_depth"),
+    ("webhook.resource_url_notifier.max_age", "a duration, for example 30s"),
+    ("webhook.resource_url_notifier.max_depth", "a number of events, for example 200"),
     ("logging", "a section: logging.level and logging.json"),
     ("logging.level", "trace, debug, info, warn or error"),
     ("logging.json", "true or false"),
@@ -199,7 +208,7 @@ const LIVEKIT_ONLY: &[(&str, &str)] = &[
     ("trace", ""),
     ("turn", ""),
     ("video", ""),
-    ("webhook", ""),
+    ("webhook.url_notifier", ": use webhook.resource_url_notifier"),
 ];
 
 /// The shape of the file: maps with the positions of their keys; other values do not matter here.

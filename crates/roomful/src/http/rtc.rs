@@ -182,7 +182,7 @@ fn refuse(refusal: &Refusal) -> Response {
 }
 
 /// The clock against which tokens are checked and made.
-pub(super) fn unix_now() -> UnixTime {
+pub(crate) fn unix_now() -> UnixTime {
     // A clock before 1970 refuses every token rather than none.
     UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

@@ -24,6 +24,7 @@ use super::readiness::Readiness;
 use super::{Answer, CloseCause, Envelope, Mail, Outbox, WorkerSeed};
 use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
+use crate::webhook::Notices;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,7 @@ struct State {
     /// What the server API asked and was not answered yet: as many as its connections.
     asked: BTreeMap<RequestId, Answer>,
     last_request: RequestId,
+    notices: Option<Notices>,
     sends: SendQueue,
     /// Datagrams the kernel did not take.
     unsent: u64,
@@ -80,7 +82,7 @@ impl EventLoop {
         seed: WorkerSeed,
         mails: mpsc::Receiver<Envelope>,
     ) -> io::Result<(Self, Waker)> {
-        let WorkerSeed { index, directory, mut socket, sfu, seed } = seed;
+        let WorkerSeed { index, directory, mut socket, sfu, seed, notices } = seed;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -93,6 +95,7 @@ impl EventLoop {
             transmits: TransmitBuffer::new(),
             asked: BTreeMap::new(),
             last_request: RequestId(0),
+            notices,
             sends: SendQueue::new(),
             unsent: 0,
             next_timeout: now,
@@ -286,6 +289,11 @@ impl State {
                     if let Some(asked) = self.asked.remove(&request) {
                         // Whoever asked may have given up.
                         let _ = asked.send(outcome);
+                    }
+                }
+                Output::Notice(event) => {
+                    if let Some(notices) = &self.notices {
+                        notices.send(event);
                     }
                 }
                 Output::Event(event) => {

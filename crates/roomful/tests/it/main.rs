@@ -12,3 +12,4 @@ mod http;
 mod program;
 mod signalling;
 mod stage;
+mod webhooks;

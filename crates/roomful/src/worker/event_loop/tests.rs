@@ -50,7 +50,7 @@ impl Stage {
         let (mailbox, mails) = mpsc::channel(1024);
         let directory = Directory::new(1, Instant::now());
         let index = WorkerIndex(0);
-        let seed = WorkerSeed { index, directory, socket, sfu, seed: Seed(1) };
+        let seed = WorkerSeed { index, directory, socket, sfu, seed: Seed(1), notices: None };
         let (event_loop, _waker) = EventLoop::new(seed, mails).unwrap();
         let events = Events::with_capacity(8);
         Self { event_loop, events, mailbox, address, seats: Vec::new() }
