@@ -8,16 +8,20 @@ use std::hash::BuildHasherDefault;
 use std::net::SocketAddr;
 
 use crate::ids::ParticipantId;
+use crate::route::Protocol;
 use crate::stun::binding_request_attributes;
 
 /// Addresses and ICE user names of all transports of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
-    by_address: HashMap<SocketAddr, ParticipantId, BuildHasherDefault<AddressHasher>>,
+    by_address: HashMap<FarEnd, ParticipantId, BuildHasherDefault<AddressHasher>>,
     by_ufrag: BTreeMap<String, ParticipantId>,
-    addresses: BTreeMap<ParticipantId, Vec<SocketAddr>>,
+    addresses: BTreeMap<ParticipantId, Vec<FarEnd>>,
     ufrags: BTreeMap<ParticipantId, Vec<String>>,
 }
+
+/// Where a participant is reached.
+type FarEnd = (Protocol, SocketAddr);
 
 /// Addresses kept per participant. Browsers use one or two at a time and change them when the network does:
 /// fewer would forget a path still in use, more would let one participant fill the table.
@@ -34,7 +38,7 @@ pub(crate) fn is_media(payload: &[u8]) -> bool {
 
 impl Demux {
     /// The participant a datagram is for.
-    pub(crate) fn route(&self, source: SocketAddr, payload: &[u8]) -> Option<ParticipantId> {
+    pub(crate) fn route(&self, source: FarEnd, payload: &[u8]) -> Option<ParticipantId> {
         match binding_request_ufrag(payload) {
             Some(ufrag) => self.by_ufrag.get(ufrag),
             None => self.by_address.get(&source),
@@ -56,7 +60,7 @@ impl Demux {
     }
 
     /// The transport of `participant` sends to `address`: it authenticated what came from there.
-    pub(crate) fn learn_address(&mut self, participant: ParticipantId, address: SocketAddr) {
+    pub(crate) fn learn_address(&mut self, participant: ParticipantId, address: FarEnd) {
         if self.by_address.get(&address) == Some(&participant) {
             return;
         }
@@ -122,8 +126,8 @@ mod tests {
     const ANN: ParticipantId = ParticipantId(1);
     const BOB: ParticipantId = ParticipantId(2);
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn address(port: u16) -> FarEnd {
+        (Protocol::Udp, SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     fn binding_request(username: &str) -> Vec<u8> {
@@ -193,5 +197,15 @@ mod tests {
         let mut lying = whole;
         lying[30] = 0xff;
         assert_eq!(binding_request_ufrag(&lying), None);
+    }
+
+    #[test]
+    fn the_same_address_is_another_one_in_the_other_protocol() {
+        let mut demux = Demux::default();
+        let (_, there) = address(1);
+        demux.learn_address(ANN, (Protocol::Udp, there));
+        demux.learn_address(BOB, (Protocol::Tcp, there));
+        assert_eq!(demux.route((Protocol::Udp, there), &[]), Some(ANN));
+        assert_eq!(demux.route((Protocol::Tcp, there), &[]), Some(BOB));
     }
 }

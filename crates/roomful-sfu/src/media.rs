@@ -31,9 +31,10 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::egress::{Layer, MediaKind};
 use crate::ids::ParticipantId;
+use crate::route::Route;
 use crate::speakers::AudioLevel;
 use crate::timers::Timers;
-use crate::transport::{MediaPath, Negotiated, OutgoingSsrcs, Section};
+use crate::transport::{Negotiated, OutgoingSsrcs, Section};
 use audibility::Audibility;
 use feed::Feed;
 pub(crate) use session::MediaSession;
@@ -65,7 +66,7 @@ pub(crate) struct MediaPlane {
     /// Packets that subscribers ask for again. Lossy: bounded by [`MAX_REPEATS`].
     repeats: VecDeque<(FeedKey, u16)>,
     /// Sealed RTCP.
-    reports: VecDeque<(MediaPath, Vec<u8>)>,
+    reports: VecDeque<(Route, Vec<u8>)>,
     audibility: Audibility,
     timers: Timers<Timer>,
     drops: MediaDrops,
@@ -172,7 +173,7 @@ impl MediaPlane {
     }
 
     /// Where the session's packets go.
-    pub(crate) fn set_path(&mut self, key: SessionKey, path: Option<MediaPath>) {
+    pub(crate) fn set_path(&mut self, key: SessionKey, path: Option<Route>) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.path = path;
         }

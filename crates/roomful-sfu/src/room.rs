@@ -26,7 +26,6 @@ mod tokens;
 mod tracks;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -41,6 +40,7 @@ use crate::liveness::Presence;
 use crate::media::MediaPlane;
 use crate::participant::Participant;
 use crate::room_policy::RoomPolicy;
+use crate::route::Route;
 use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
 use crate::timers::Timers;
@@ -96,8 +96,7 @@ const SIF_TRAILER_BYTES: usize = 32;
 pub(crate) enum RoomOutput {
     Transmit {
         from: ParticipantId,
-        source: SocketAddr,
-        destination: SocketAddr,
+        route: Route,
         payload: Vec<u8>,
     },
     Tell {
@@ -257,15 +256,14 @@ impl Room {
     pub(crate) fn handle_datagram(
         &mut self,
         to: ParticipantId,
-        source: SocketAddr,
-        destination: SocketAddr,
+        route: Route,
         payload: &[u8],
         now: Instant,
     ) {
         let Some(participant) = self.participants.get_mut(&to) else { return };
         participant.liveness.handle_media(now);
         if let Some(transport) = participant.transport_mut() {
-            transport.handle_datagram(source, destination, payload, now);
+            transport.handle_datagram(route, payload, now);
         }
         if participant.holds_data() {
             participant.flush_held_data();
@@ -329,9 +327,8 @@ impl Room {
                 self.participants.get_mut(&id).and_then(|one| one.transport_mut()?.poll_output())
             {
                 match output {
-                    TransportOutput::Transmit { source, destination, payload } => {
-                        let transmit =
-                            RoomOutput::Transmit { from: id, source, destination, payload };
+                    TransportOutput::Transmit { route, payload } => {
+                        let transmit = RoomOutput::Transmit { from: id, route, payload };
                         self.outputs.push_back(transmit);
                     }
                     TransportOutput::Event(event) => self.handle_transport_event(id, event, now),

@@ -21,6 +21,7 @@ use crate::output::{Output, SfuEvent};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
 use crate::room_policy::{self, RoomPolicy};
+use crate::route::Route;
 use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
 use crate::token::ApiKeys;
@@ -30,10 +31,8 @@ use transmits::Transmits;
 /// One incoming datagram.
 #[derive(Debug)]
 pub struct Datagram<'a> {
-    /// Who sent it.
-    pub source: SocketAddr,
-    /// The local address it arrived at (never the unspecified address).
-    pub destination: SocketAddr,
+    /// The way it came.
+    pub route: Route,
     /// UDP payload. Its content is undefined afterwards: it is decrypted in place.
     pub payload: &'a mut [u8],
 }
@@ -188,8 +187,8 @@ impl Sfu {
     /// A datagram arrived.
     pub fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) {
         self.now = now;
-        let Datagram { source, destination, payload } = datagram;
-        let Some(id) = self.demux.route(source, payload) else {
+        let Datagram { route, payload } = datagram;
+        let Some(id) = self.demux.route(route.far_end(), payload) else {
             self.drops.unroutable += 1;
             return;
         };
@@ -199,9 +198,9 @@ impl Sfu {
                 room.handle_media(id, payload, now);
             }
         } else {
-            let destination = self.advertised(destination);
+            let route = Route { local: self.advertised(route.local), ..route };
             if let Some(room) = self.rooms.get_mut(&key) {
-                room.handle_datagram(id, source, destination, payload, now);
+                room.handle_datagram(id, route, payload, now);
             }
         }
         self.settle(key);
@@ -311,13 +310,14 @@ impl Sfu {
             .collect()
     }
 
-    /// The address a transport knows for where a datagram arrived; itself if it is none of them.
-    fn advertised(&self, destination: SocketAddr) -> SocketAddr {
+    /// The address a transport knows for where a datagram arrived; itself if it is none of them. The port is the
+    /// same: it tells UDP from TCP.
+    fn advertised(&self, local: SocketAddr) -> SocketAddr {
         let known = &self.config.media_addresses;
         known
             .iter()
-            .find(|address| address.local == destination)
-            .map_or(destination, |address| address.advertised)
+            .find(|address| address.local.ip() == local.ip())
+            .map_or(local, |address| SocketAddr::new(address.advertised.ip(), local.port()))
     }
 
     fn with_room_of(
@@ -340,9 +340,9 @@ impl Sfu {
         let Some(room) = self.rooms.get_mut(&key) else { return };
         while let Some(output) = room.poll_output() {
             match output {
-                RoomOutput::Transmit { from, source, destination, payload } => {
-                    self.demux.learn_address(from, destination);
-                    if !self.transmits.push(source, destination, payload) {
+                RoomOutput::Transmit { from, route, payload } => {
+                    self.demux.learn_address(from, route.far_end());
+                    if !self.transmits.push(route, payload) {
                         self.drops.unsent += 1;
                     }
                 }

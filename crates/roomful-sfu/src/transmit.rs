@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
 
 pub use level::level;
 
 use crate::demux::AddressHasher;
+use crate::route::{Protocol, Route};
 
 mod level;
 
@@ -34,17 +34,18 @@ const MAX_BATCH_BYTES: u32 = 65_000;
 /// The longest payload UDP can carry at all (RFC 768: a 16-bit length that counts the 8-byte header).
 const MAX_PAYLOAD: usize = 65_527;
 
-/// The datagrams of one wake, in the order they were pushed, chained per source and destination.
+/// The datagrams of one slice, in the order they were pushed, chained by route.
 ///
-/// Neither pushing nor batching allocates. Datagrams of one source and destination leave in the order
-/// pushed; nothing is promised between different ones.
+/// Neither pushing nor batching allocates. Datagrams of one route leave in the order pushed;
+/// nothing is promised between different ones.
 #[derive(Debug)]
 pub struct TransmitBuffer {
     arena: Vec<u8>,
     used: usize,
     datagrams: Vec<Datagram>,
     flows: Vec<Flow>,
-    flow_by_addresses: HashMap<(SocketAddr, SocketAddr), u32, BuildHasherDefault<AddressHasher>>,
+    flow_by_route: HashMap<Route, u32, BuildHasherDefault<AddressHasher>>,
+    streams: bool,
     recent: u32,
     pieces: Vec<Piece>,
 }
@@ -58,13 +59,11 @@ pub struct Piece {
     pub end: u32,
 }
 
-/// Consecutive datagrams of one source and destination that leave as one message.
+/// Consecutive datagrams of one route that leave as one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The local address to send from.
-    pub source: SocketAddr,
-    /// Where it goes.
-    pub destination: SocketAddr,
+    /// The way it takes.
+    pub route: Route,
     /// Length in bytes of every payload but perhaps the last, which may be shorter; zero if the batch
     /// holds one datagram.
     pub segment: u16,
@@ -95,10 +94,11 @@ impl TransmitBuffer {
             used: 0,
             datagrams: Vec::with_capacity(Self::MAX_DATAGRAMS),
             flows: Vec::with_capacity(MAX_FLOWS),
-            flow_by_addresses: HashMap::with_capacity_and_hasher(
+            flow_by_route: HashMap::with_capacity_and_hasher(
                 MAX_FLOWS,
                 BuildHasherDefault::default(),
             ),
+            streams: false,
             recent: 0,
             pieces: Vec::with_capacity(Self::MAX_DATAGRAMS),
         }
@@ -111,12 +111,9 @@ impl TransmitBuffer {
             && length <= self.arena.len() - self.used
     }
 
-    /// Appends a copy of the datagram; `false` if there is no room or UDP cannot carry it.
-    ///
-    /// `source` is the local address to send from; unspecified or not of this machine (one that a NAT
-    /// translates), it leaves the choice to the kernel.
-    pub fn push(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> bool {
-        self.write(source, destination, payload.len(), |room| {
+    /// Appends a copy of the datagram; `false` if there is no room or UDP could not carry it.
+    pub fn push(&mut self, route: Route, payload: &[u8]) -> bool {
+        self.write(route, payload.len(), |room| {
             room.copy_from_slice(payload);
             Some(payload.len())
         })
@@ -125,23 +122,22 @@ impl TransmitBuffer {
     /// Appends a datagram that `write` puts in place. It gets exactly `capacity` bytes, whose content is
     /// left over from earlier datagrams, and returns how many of them it used, or `None` to take the room back.
     ///
-    /// `false`, and nothing appended, if there is no room, UDP cannot carry it, `write` wants nothing sent or
-    /// claims more than it got. `source` as for [`TransmitBuffer::push`].
+    /// `false`, and nothing appended, if there is no room, UDP could not carry it, `write` wants nothing sent or
+    /// claims more than it got.
     pub fn write(
         &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
+        route: Route,
         capacity: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        if capacity > MAX_PAYLOAD || destination.port() == 0 || !self.has_room(capacity) {
+        if capacity > MAX_PAYLOAD || route.remote.port() == 0 || !self.has_room(capacity) {
             return false;
         }
         let Some(room) = self.arena.get_mut(self.used..self.used + capacity) else { return false };
         let Some(length) = write(room).filter(|length| *length <= capacity) else { return false };
         let piece = Piece { start: self.used as u32, end: (self.used + length) as u32 };
         self.used += length;
-        self.chain(source, destination, piece);
+        self.chain(route, piece);
         true
     }
 
@@ -155,12 +151,12 @@ impl TransmitBuffer {
         self.datagrams.is_empty()
     }
 
-    /// Source, destination and payload of each datagram, in the order pushed.
-    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+    /// Route and payload of each datagram, in the order pushed.
+    pub fn iter(&self) -> impl Iterator<Item = (Route, &[u8])> {
         self.datagrams.iter().filter_map(|datagram| {
             let flow = self.flows.get(datagram.flow as usize)?;
             let payload = self.arena.get(datagram.piece.range())?;
-            Some((flow.source, flow.destination, payload))
+            Some((flow.route, payload))
         })
     }
 
@@ -169,16 +165,22 @@ impl TransmitBuffer {
         self.used = 0;
         self.datagrams.clear();
         self.flows.clear();
-        self.flow_by_addresses.clear();
+        self.flow_by_route.clear();
+        self.streams = false;
         self.recent = 0;
     }
 
-    /// Replaces `batches` by all that waits: destinations in the order of their first datagram,
+    /// Whether anything is to travel by TCP.
+    pub fn has_streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Replaces `batches` by all that travels by UDP: destinations in the order of their first datagram,
     /// datagrams of a destination in the order pushed. With `segmentation` off, each alone.
     pub fn batch_into(&mut self, batches: &mut Vec<Batch>, segmentation: bool) {
         batches.clear();
         self.pieces.clear();
-        for flow in &self.flows {
+        for flow in self.flows.iter().filter(|flow| flow.route.protocol == Protocol::Udp) {
             let mut open: Option<OpenBatch> = None;
             let mut next = self.datagrams.get(flow.head as usize);
             while let Some(datagram) = next {
@@ -207,16 +209,17 @@ impl TransmitBuffer {
         self.pieces.get(batch.first as usize..(batch.first + batch.count) as usize).unwrap_or(&[])
     }
 
-    /// Puts a datagram at the end of the chain of its addresses.
-    fn chain(&mut self, source: SocketAddr, destination: SocketAddr, piece: Piece) {
+    /// Puts a datagram at the end of the chain of its route.
+    fn chain(&mut self, route: Route, piece: Piece) {
         let index = self.datagrams.len() as u32;
-        let known = self.find(source, destination);
+        let known = self.find(route);
         let flow = known.unwrap_or(self.flows.len() as u32);
         self.recent = flow;
         self.datagrams.push(Datagram { piece, flow, next: NONE });
         let Some(flow) = known.and_then(|known| self.flows.get_mut(known as usize)) else {
-            self.flow_by_addresses.insert((source, destination), flow);
-            self.flows.push(Flow { source, destination, head: index, tail: index });
+            self.flow_by_route.insert(route, flow);
+            self.flows.push(Flow { route, head: index, tail: index });
+            self.streams |= route.protocol == Protocol::Tcp;
             return;
         };
         if let Some(last) = self.datagrams.get_mut(flow.tail as usize) {
@@ -225,19 +228,16 @@ impl TransmitBuffer {
         flow.tail = index;
     }
 
-    /// The chain of these addresses. Forwarding writes what one subscriber gets in a run, or packet after packet to
+    /// The chain of this route. Forwarding writes what one subscriber gets in a run, or packet after packet to
     /// the same subscribers in the same order, so the chain last used or the one after it is nearly always
     /// right, and asking it is ten times cheaper than hashing two addresses.
-    fn find(&self, source: SocketAddr, destination: SocketAddr) -> Option<u32> {
-        let is_it = |index: &u32| {
-            self.flows
-                .get(*index as usize)
-                .is_some_and(|flow| flow.destination == destination && flow.source == source)
-        };
+    fn find(&self, route: Route) -> Option<u32> {
+        let is_it =
+            |index: &u32| self.flows.get(*index as usize).is_some_and(|flow| flow.route == route);
         [self.recent, self.recent + 1, 0]
             .into_iter()
             .find(is_it)
-            .or_else(|| self.flow_by_addresses.get(&(source, destination)).copied())
+            .or_else(|| self.flow_by_route.get(&route).copied())
     }
 }
 
@@ -277,8 +277,7 @@ struct Datagram {
 
 #[derive(Debug)]
 struct Flow {
-    source: SocketAddr,
-    destination: SocketAddr,
+    route: Route,
     head: u32,
     tail: u32,
 }
@@ -316,8 +315,7 @@ impl OpenBatch {
 
     fn close(self, flow: &Flow) -> Batch {
         Batch {
-            source: flow.source,
-            destination: flow.destination,
+            route: flow.route,
             first: self.first,
             count: self.count,
             segment: if self.count > 1 { self.segment as u16 } else { 0 },
@@ -327,20 +325,23 @@ impl OpenBatch {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn route(from: u16, to: u16) -> Route {
+        let [local, remote] = [from, to].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Route::udp(local, remote)
     }
 
     fn batches(datagrams: &[(u16, usize)], segmentation: bool) -> Vec<(u16, u32, u16)> {
         let mut buffer = TransmitBuffer::new();
         for &(port, length) in datagrams {
-            assert!(buffer.push(address(1), address(port), &vec![0; length]));
+            assert!(buffer.push(route(1, port), &vec![0; length]));
         }
         let mut batches = Vec::new();
         buffer.batch_into(&mut batches, segmentation);
-        batches.iter().map(|b| (b.destination.port(), b.count, b.segment)).collect()
+        batches.iter().map(|b| (b.route.remote.port(), b.count, b.segment)).collect()
     }
 
     #[test]
@@ -378,11 +379,11 @@ mod tests {
     fn one_destination_from_two_sources_is_two_batches() {
         let mut buffer = TransmitBuffer::new();
         for source in [1, 2, 1, 2] {
-            assert!(buffer.push(address(source), address(7), b"x"));
+            assert!(buffer.push(route(source, 7), b"x"));
         }
         let mut batches = Vec::new();
         buffer.batch_into(&mut batches, true);
-        let sources: Vec<u16> = batches.iter().map(|batch| batch.source.port()).collect();
+        let sources: Vec<u16> = batches.iter().map(|batch| batch.route.local.port()).collect();
         assert_eq!(sources, [1, 2]);
     }
 
@@ -390,49 +391,49 @@ mod tests {
     fn a_full_buffer_refuses_until_it_is_cleared() {
         let mut buffer = TransmitBuffer::new();
         let mut pushed = 0;
-        while buffer.push(address(1), address(7), &[0; 4000]) {
+        while buffer.push(route(1, 7), &[0; 4000]) {
             pushed += 1;
         }
         assert_eq!(pushed, ARENA_BYTES / 4000);
         buffer.clear();
         pushed = 0;
-        while buffer.push(address(1), address(7), b"") {
+        while buffer.push(route(1, 7), b"") {
             pushed += 1;
         }
         assert_eq!(pushed, TransmitBuffer::MAX_DATAGRAMS);
         buffer.clear();
-        let ports = (1..).take_while(|port| buffer.push(address(1), address(*port), b"x"));
+        let ports = (1..).take_while(|port| buffer.push(route(1, *port), b"x"));
         assert_eq!(ports.count(), MAX_FLOWS);
     }
 
     #[test]
     fn what_udp_cannot_carry_is_refused() {
         let mut buffer = TransmitBuffer::new();
-        assert!(!buffer.push(address(1), address(7), &vec![0; MAX_PAYLOAD + 1]));
-        assert!(!buffer.push(address(1), address(0), b"to nowhere"));
+        assert!(!buffer.push(route(1, 7), &vec![0; MAX_PAYLOAD + 1]));
+        assert!(!buffer.push(route(1, 0), b"to nowhere"));
         assert!(buffer.is_empty());
     }
     #[test]
     fn what_is_written_in_place_is_what_is_sent() {
         let mut buffer = TransmitBuffer::new();
-        let written = buffer.write(address(1), address(7), 100, |room| {
+        let written = buffer.write(route(1, 7), 100, |room| {
             assert_eq!(room.len(), 100);
             room[..3].copy_from_slice(b"abc");
             Some(3)
         });
         assert!(written);
-        assert!(buffer.push(address(2), address(8), b"def"));
+        assert!(buffer.push(route(2, 8), b"def"));
         let all: Vec<_> = buffer.iter().collect();
-        assert_eq!(all, [(address(1), address(7), &b"abc"[..]), (address(2), address(8), b"def")]);
+        assert_eq!(all, [(route(1, 7), &b"abc"[..]), (route(2, 8), b"def")]);
     }
 
     #[test]
     fn room_taken_back_and_claims_beyond_it_leave_nothing() {
         let mut buffer = TransmitBuffer::new();
-        assert!(!buffer.write(address(1), address(7), 100, |_| None));
-        assert!(!buffer.write(address(1), address(7), 100, |_| Some(101)));
+        assert!(!buffer.write(route(1, 7), 100, |_| None));
+        assert!(!buffer.write(route(1, 7), 100, |_| Some(101)));
         assert!(buffer.is_empty());
-        assert!(buffer.push(address(1), address(7), b"x"));
+        assert!(buffer.push(route(1, 7), b"x"));
         assert_eq!(buffer.len(), 1);
         assert_eq!(buffer.bytes()[..1], *b"x");
     }
@@ -442,8 +443,24 @@ mod tests {
         let mut buffer = TransmitBuffer::new();
         let order = [7, 8, 9, 7, 9, 8, 8, 7];
         for port in order {
-            assert!(buffer.push(address(1), address(port), b"x"));
+            assert!(buffer.push(route(1, port), b"x"));
         }
-        assert!(buffer.iter().map(|(_, destination, _)| destination.port()).eq(order));
+        assert!(buffer.iter().map(|(route, _)| route.remote.port()).eq(order));
+    }
+
+    #[test]
+    fn what_travels_by_tcp_is_in_no_batch() {
+        let mut buffer = TransmitBuffer::new();
+        assert!(buffer.push(route(1, 7), b"udp"));
+        assert!(!buffer.has_streams());
+        let Route { local, remote, .. } = route(1, 7);
+        assert!(buffer.push(Route::tcp(local, remote), b"tcp"));
+        let mut batches = Vec::new();
+        buffer.batch_into(&mut batches, true);
+        assert_eq!(batches.iter().map(|batch| batch.count).collect::<Vec<_>>(), [1]);
+        assert!(buffer.has_streams());
+        assert_eq!(buffer.len(), 2);
+        buffer.clear();
+        assert!(!buffer.has_streams());
     }
 }

@@ -12,22 +12,20 @@ mod path;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomful_rtp::srtp::MasterKeys;
 use str0m::channel::ChannelId;
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::net::{Protocol, Receive};
-use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
+use crate::route::{Protocol, Route};
 use crate::sfu::MediaAddress;
 use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
 use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
 use offer::{OfferedSection, read_sections};
-pub(crate) use path::MediaPath;
 use path::Path;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
@@ -77,7 +75,7 @@ pub(crate) enum Delivery {
 /// What a transport asks for.
 #[derive(Debug)]
 pub(crate) enum TransportOutput {
-    Transmit { source: SocketAddr, destination: SocketAddr, payload: Vec<u8> },
+    Transmit { route: Route, payload: Vec<u8> },
     Event(TransportEvent),
 }
 
@@ -87,7 +85,7 @@ pub(crate) enum TransportEvent {
     /// The handshake agreed on keys for media.
     Keys(MasterKeys),
     /// Media goes this way from now on.
-    Path(MediaPath),
+    Path(Route),
     /// ICE and DTLS are done: media may flow.
     Connected,
     /// The other end closed DTLS, or it failed for good.
@@ -261,19 +259,18 @@ impl Transport {
     }
 
     /// A datagram for this transport arrived at `destination`.
-    pub(crate) fn handle_datagram(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        payload: &[u8],
-        now: Instant,
-    ) {
+    pub(crate) fn handle_datagram(&mut self, route: Route, payload: &[u8], now: Instant) {
         let Ok(contents) = payload.try_into() else {
             tracing::trace!("a datagram of no known protocol is dropped");
             return;
         };
-        self.path.handle_datagram(source, payload);
-        let receive = Receive { proto: Protocol::Udp, source, destination, contents };
+        self.path.handle_datagram(route, payload);
+        let proto = match route.protocol {
+            Protocol::Udp => net::Protocol::Udp,
+            Protocol::Tcp => net::Protocol::Tcp,
+        };
+        let receive =
+            net::Receive { proto, source: route.remote, destination: route.local, contents };
         if let Err(error) = self.rtc.handle_input(Input::Receive(now, receive)) {
             tracing::debug!(%error, "a datagram is refused");
         }
@@ -349,7 +346,12 @@ impl Transport {
                 }
                 Ok(Output::Transmit(transmit)) => {
                     let payload: Vec<u8> = transmit.contents.into();
-                    self.transmit(transmit.source, transmit.destination, payload);
+                    let protocol = match transmit.proto {
+                        net::Protocol::Udp => Protocol::Udp,
+                        _ => Protocol::Tcp,
+                    };
+                    let (local, remote) = (transmit.source, transmit.destination);
+                    self.transmit(Route { protocol, local, remote }, payload);
                 }
                 Ok(Output::Event(event)) => {
                     if let Some(event) = self.translate(event) {
@@ -368,17 +370,17 @@ impl Transport {
         }
     }
 
-    fn transmit(&mut self, source: SocketAddr, destination: SocketAddr, payload: Vec<u8>) {
+    fn transmit(&mut self, route: Route, payload: Vec<u8>) {
         // RFC 7983 §7: it has nothing to say in RTP or RTCP, and no sequence numbers to say it with.
         if payload.first().is_some_and(|first| (128..=191).contains(first)) {
             return;
         }
         let before = self.path.nominated();
-        let (source, destination) = self.path.direct(source, destination, &payload);
+        let route = self.path.direct(route, &payload);
         if let Some(path) = self.path.nominated().filter(|now| before != Some(*now)) {
             self.outputs.push_back(TransportOutput::Event(TransportEvent::Path(path)));
         }
-        self.outputs.push_back(TransportOutput::Transmit { source, destination, payload });
+        self.outputs.push_back(TransportOutput::Transmit { route, payload });
     }
 
     fn translate(&mut self, event: Event) -> Option<TransportEvent> {

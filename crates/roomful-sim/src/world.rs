@@ -12,7 +12,9 @@ use prost::Message as _;
 use roomful_sfu::ids::{ConnectionId, Identity, RoomName, UnixTime};
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant, Permissions};
 use roomful_sfu::transmit::TransmitBuffer;
-use roomful_sfu::{Datagram, MediaAddress, RoomPolicy, Seed, Sfu, SfuConfig, SfuEvent, WallClock};
+use roomful_sfu::{
+    Datagram, MediaAddress, RoomPolicy, Route, Seed, Sfu, SfuConfig, SfuEvent, WallClock,
+};
 
 use crate::client::{Client, ClientOutput, JoinOptions};
 use crate::network::{Conditions, Direction, Network};
@@ -300,7 +302,7 @@ impl World {
     pub fn send_stray_datagram(&mut self, payload: &[u8]) {
         let source = SocketAddr::from(([192, 0, 2, 9], 999));
         let payload = &mut payload.to_vec();
-        self.sfu.handle_datagram(Datagram { source, destination: SERVER, payload }, self.now);
+        self.sfu.handle_datagram(Datagram { route: Route::udp(SERVER, source), payload }, self.now);
         self.drain_sfu();
     }
 

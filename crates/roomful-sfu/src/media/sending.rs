@@ -72,7 +72,7 @@ impl MediaPlane {
             if !into.has_room(report.len()) {
                 return false;
             }
-            into.push(path.source, path.destination, report);
+            into.push(*path, report);
             self.reports.pop_front();
         }
         true

@@ -19,8 +19,9 @@ use super::reports::ReportTimes;
 use super::track::FeedSlot;
 use super::{MediaDrops, TrackKey};
 use crate::ids::ParticipantId;
+use crate::route::Route;
 use crate::transmit::TransmitBuffer;
-use crate::transport::{MediaPath, Negotiated, Section};
+use crate::transport::{Negotiated, Section};
 
 /// See the module text.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct MediaSession {
     /// Binds its sound and pictures to one clock (CNAME, RFC 3550 §6.5.1).
     pub(super) cname: Box<str>,
     srtp: Option<Srtp>,
-    pub(super) path: Option<MediaPath>,
+    pub(super) path: Option<Route>,
     pub(crate) negotiated: Arc<Negotiated>,
     pub(super) incoming: Incoming,
     /// Which track arrives in which section.
@@ -138,7 +139,7 @@ impl MediaSession {
         let sealer = &srtp.sealer;
         let capacity = packet.payload.len() + usize::from(packet.padding) + OVERHEAD;
         let mut length = 0;
-        let written = into.write(path.source, path.destination, capacity, |out| {
+        let written = into.write(*path, capacity, |out| {
             let (header, plain) = packet.write(elements.iter().flatten().copied(), out)?;
             length = sealer.seal_rtp(out, header, plain, packet.index).ok()?;
             Some(length)
@@ -157,11 +158,7 @@ impl MediaSession {
     }
 
     /// Seals a compound RTCP packet in place; `None` if there is no way to send it.
-    pub(super) fn seal_rtcp(
-        &mut self,
-        packet: &mut [u8],
-        plain: usize,
-    ) -> Option<(MediaPath, usize)> {
+    pub(super) fn seal_rtcp(&mut self, packet: &mut [u8], plain: usize) -> Option<(Route, usize)> {
         let length = self.srtp.as_mut()?.sealer.seal_rtcp(packet, plain).ok()?;
         Some((self.path?, length))
     }

@@ -74,7 +74,7 @@ impl Stage {
         let address = SocketAddr::from(([127, 0, 0, 1], 1_000 + number));
         let source = SocketAddr::from(([127, 0, 0, 1], 7_882));
         self.plane.set_keys(key, &servers, self.now);
-        self.plane.set_path(key, Some(MediaPath { source, destination: address }));
+        self.plane.set_path(key, Some(Route::udp(source, address)));
         self.plane.handle_negotiated(key, Arc::new(Negotiated::read(OFFER, ANSWER)), |_| true);
         let tracks = [
             self.plane.add_track(key, MediaKind::Audio, Section::from_index(0)),
@@ -113,7 +113,9 @@ impl Stage {
         let mut sent = Vec::new();
         loop {
             let done = self.plane.poll_transmits(self.now, &mut self.buffer);
-            sent.extend(self.buffer.iter().map(|(_, to, payload)| (to, payload.to_vec())));
+            sent.extend(
+                self.buffer.iter().map(|(route, payload)| (route.remote, payload.to_vec())),
+            );
             self.buffer.clear();
             if done {
                 return sent;
@@ -280,7 +282,7 @@ fn sound_goes_first_however_many_pictures_wait() {
     stage.buffer.clear();
     stage.send(&mut ann, SOUND, b"now");
     stage.plane.poll_transmits(stage.now, &mut stage.buffer);
-    let (_, _, first) = stage.buffer.iter().next().unwrap();
+    let (_, first) = stage.buffer.iter().next().unwrap();
     assert!(first.len() < 100, "sound leads the next slice");
 }
 

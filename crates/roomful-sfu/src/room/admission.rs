@@ -304,10 +304,8 @@ impl Room {
         transport.close();
         let mut farewell = VecDeque::new();
         while let Some(output) = transport.poll_output() {
-            if let crate::transport::TransportOutput::Transmit { source, destination, payload } =
-                output
-            {
-                farewell.push_back(RoomOutput::Transmit { from, source, destination, payload });
+            if let crate::transport::TransportOutput::Transmit { route, payload } = output {
+                farewell.push_back(RoomOutput::Transmit { from, route, payload });
             }
         }
         self.outputs.append(&mut farewell);

@@ -4,10 +4,10 @@
 //! arrives during a burst goes with the next slice, whatever else waits.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{RoomKey, Sfu};
+use crate::route::Route;
 use crate::transmit::TransmitBuffer;
 
 /// Datagrams of handshakes and checks that wait for [`Sfu::poll_transmits`]. Lossy. More lets a flood of checks take
@@ -25,23 +25,17 @@ pub(super) struct Transmits {
 /// A datagram that waits to be sent.
 #[derive(Debug)]
 struct Transmit {
-    source: SocketAddr,
-    destination: SocketAddr,
+    route: Route,
     payload: Vec<u8>,
 }
 
 impl Transmits {
     /// Queues a datagram; `false` if too many wait.
-    pub(super) fn push(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        payload: Vec<u8>,
-    ) -> bool {
+    pub(super) fn push(&mut self, route: Route, payload: Vec<u8>) -> bool {
         if self.datagrams.len() >= MAX_TRANSMITS {
             return false;
         }
-        self.datagrams.push_back(Transmit { source, destination, payload });
+        self.datagrams.push_back(Transmit { route, payload });
         true
     }
 
@@ -61,7 +55,7 @@ impl Sfu {
             if !into.has_room(next.payload.len()) && !into.is_empty() {
                 return true;
             }
-            if !into.push(next.source, next.destination, &next.payload) {
+            if !into.push(next.route, &next.payload) {
                 self.drops.unsent += 1;
             }
             self.transmits.datagrams.pop_front();

@@ -65,8 +65,9 @@ mod tests {
     fn messages(lengths: &[usize]) -> usize {
         let mut buffer = TransmitBuffer::new();
         let [from, to] = [1, 2].map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+        let route = crate::Route::udp(from, to);
         for length in lengths {
-            assert!(buffer.push(from, to, &vec![0; *length]));
+            assert!(buffer.push(route, &vec![0; *length]));
         }
         let mut batches = Vec::new();
         buffer.batch_into(&mut batches, true);

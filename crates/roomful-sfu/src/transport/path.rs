@@ -7,51 +7,39 @@
 
 use std::net::SocketAddr;
 
-/// The local and the remote address of a way that media takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MediaPath {
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-}
+use crate::route::{Protocol, Route};
 
 /// See the module text.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     /// Where a check that nominates came from, until it is answered.
-    checked: Option<SocketAddr>,
+    checked: Option<(Protocol, SocketAddr)>,
     /// The way of the last answered check that nominates.
-    nominated: Option<MediaPath>,
+    nominated: Option<Route>,
 }
 
 impl Path {
     /// A datagram arrived, not yet authenticated.
-    pub(super) fn handle_datagram(&mut self, source: SocketAddr, payload: &[u8]) {
-        self.checked = nominates(payload).then_some(source);
+    pub(super) fn handle_datagram(&mut self, route: Route, payload: &[u8]) {
+        self.checked = nominates(payload).then(|| route.far_end());
     }
 
     /// The way media takes, once a check nominated one.
-    pub(super) fn nominated(&self) -> Option<MediaPath> {
+    pub(super) fn nominated(&self) -> Option<Route> {
         self.nominated
     }
 
     /// Where a datagram of the ICE agent's is really sent: answers to checks where they came from, everything
     /// else along the nominated path.
-    pub(super) fn direct(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        payload: &[u8],
-    ) -> (SocketAddr, SocketAddr) {
+    pub(super) fn direct(&mut self, route: Route, payload: &[u8]) -> Route {
         const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
         const STUN_FIRST_BYTES: u8 = 3;
-        if payload.starts_with(&BINDING_SUCCESS) && self.checked == Some(destination) {
-            self.nominated = Some(MediaPath { source, destination });
+        if payload.starts_with(&BINDING_SUCCESS) && self.checked == Some(route.far_end()) {
+            self.nominated = Some(route);
         }
         match payload.first() {
-            Some(first) if *first > STUN_FIRST_BYTES => {
-                self.nominated.map_or((source, destination), |path| (path.source, path.destination))
-            }
-            _ => (source, destination),
+            Some(first) if *first > STUN_FIRST_BYTES => self.nominated.unwrap_or(route),
+            _ => route,
         }
     }
 }
@@ -70,8 +58,9 @@ mod tests {
     const ANSWER: [u8; 2] = [0x01, 0x01];
     const MEDIA: [u8; 1] = [0x80];
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn to(port: u16) -> Route {
+        let [local, remote] = [1, port].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Route::udp(local, remote)
     }
 
     fn check(nominating: bool) -> Vec<u8> {
@@ -82,36 +71,36 @@ mod tests {
     }
 
     fn sent_to(path: &mut Path) -> u16 {
-        path.direct(address(1), address(2), &MEDIA).1.port()
+        path.direct(to(2), &MEDIA).remote.port()
     }
 
     #[test]
     fn media_follows_an_answered_check_that_nominates() {
         let mut path = Path::default();
         assert_eq!(sent_to(&mut path), 2);
-        path.handle_datagram(address(3), &check(true));
+        path.handle_datagram(to(3), &check(true));
         assert_eq!(sent_to(&mut path), 2, "not before it is answered");
-        path.direct(address(1), address(3), &ANSWER);
+        path.direct(to(3), &ANSWER);
         assert_eq!(sent_to(&mut path), 3);
     }
 
     #[test]
     fn media_stays_where_it_is_for_checks_that_do_not_nominate_or_are_not_answered() {
         let mut path = Path::default();
-        path.handle_datagram(address(3), &check(false));
-        path.direct(address(1), address(3), &ANSWER);
+        path.handle_datagram(to(3), &check(false));
+        path.direct(to(3), &ANSWER);
         assert_eq!(sent_to(&mut path), 2);
-        path.handle_datagram(address(3), &check(true));
-        path.handle_datagram(address(4), &check(true));
-        path.direct(address(1), address(3), &ANSWER);
+        path.handle_datagram(to(3), &check(true));
+        path.handle_datagram(to(4), &check(true));
+        path.direct(to(3), &ANSWER);
         assert_eq!(sent_to(&mut path), 2);
     }
 
     #[test]
     fn a_check_is_answered_where_it_came_from() {
         let mut path = Path::default();
-        path.handle_datagram(address(3), &check(true));
-        path.direct(address(1), address(3), &ANSWER);
-        assert_eq!(path.direct(address(1), address(5), &ANSWER).1, address(5));
+        path.handle_datagram(to(3), &check(true));
+        path.direct(to(3), &ANSWER);
+        assert_eq!(path.direct(to(5), &ANSWER), to(5));
     }
 }

@@ -10,7 +10,7 @@ use proto::signal_response::Message as Response;
 use roomful_sfu::frame::{self, EncodedFrame, Encoding, Frame, FrameError};
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
-use roomful_sfu::{Datagram, Output};
+use roomful_sfu::{Datagram, Output, Route};
 
 use super::{Arrival, ClientId, MAX_OUTPUTS, SERVER, World};
 use crate::network::Direction;
@@ -33,7 +33,7 @@ impl World {
         match arrival {
             Arrival::DatagramAtServer { source, mut payload } => {
                 let payload = &mut payload;
-                let datagram = Datagram { source, destination: SERVER, payload };
+                let datagram = Datagram { route: Route::udp(SERVER, source), payload };
                 self.sfu.handle_datagram(datagram, self.now);
                 self.drain_sfu();
             }
@@ -168,7 +168,7 @@ impl World {
             let more = self.sfu.poll_transmits(self.now, &mut self.transmits);
             let datagrams = self.transmits.iter();
             let datagrams: Vec<(SocketAddr, Vec<u8>)> =
-                datagrams.map(|(_, to, payload)| (to, payload.to_vec())).collect();
+                datagrams.map(|(route, payload)| (route.remote, payload.to_vec())).collect();
             self.transmits.clear();
             sent += datagrams.len();
             for (destination, payload) in datagrams {

@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use roomful_sfu::Route;
 use roomful_sfu::transmit::TransmitBuffer;
 
 use super::{SendQueue, UdpSocket};
@@ -126,7 +127,7 @@ fn measure(case: &Case, socket: &mut UdpSocket, destination: SocketAddr) -> Resu
     let push = |buffer: &mut TransmitBuffer, subscriber: u16| {
         let to = SocketAddr::new(destination.ip(), destination.port() + subscriber);
         for length in case.lengths {
-            assert!(buffer.push(source, to, &payload[..*length]));
+            assert!(buffer.push(Route::udp(source, to), &payload[..*length]));
         }
     };
     let mut batches = Vec::new();

@@ -194,7 +194,7 @@ fn message<'a>(
 ) -> Message<'a> {
     Message {
         source,
-        destination: canonical(batch.destination),
+        destination: canonical(batch.route.remote),
         segment: batch.segment,
         pieces: buffer.pieces(batch),
     }
@@ -202,8 +202,9 @@ fn message<'a>(
 
 /// The address to send from, if the batch names one the kernel could use.
 fn batch_source(batch: &Batch) -> Option<SocketAddr> {
-    let destination = canonical(batch.destination);
-    Some(canonical(batch.source)).filter(|source| names_a_source(source.ip(), destination.ip()))
+    let destination = canonical(batch.route.remote);
+    Some(canonical(batch.route.local))
+        .filter(|source| names_a_source(source.ip(), destination.ip()))
 }
 
 fn datagrams(batches: &[Batch]) -> usize {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use roomful_sfu::Route;
 use roomful_sfu::transmit::TransmitBuffer;
 
 use super::queue::FlushOutcome;
@@ -121,7 +122,10 @@ fn a_datagram_too_long_for_udp_is_counted_and_the_rest_arrives() {
     let mut queue = Sending::new();
     queue.push(from, to, b"before");
     queue.push(from, to, &vec![0; 65_510]);
-    assert!(!queue.buffer.push(from, to, &vec![0; 70_000]), "no length field can hold this");
+    assert!(
+        !queue.buffer.push(Route::udp(from, to), &vec![0; 70_000]),
+        "no length field can hold this"
+    );
     queue.push(from, to, b"behind");
     let outcome = queue.flush(&sender);
     assert_eq!((outcome.sent, outcome.dropped), (2, 1));
@@ -136,7 +140,7 @@ fn a_full_buffer_leaves_in_one_call_and_holds_as_much_again() {
     let mut queue = Sending::new();
     for _ in 0..2 {
         let mut held = 0;
-        while queue.buffer.push(from, to, &[0; 1200]) {
+        while queue.buffer.push(Route::udp(from, to), &[0; 1200]) {
             held += 1;
         }
         assert!(held > 100);
@@ -333,13 +337,13 @@ fn the_plain_path_carries_datagrams_both_ways() {
         let (from, to) = (bind(from), bind(to));
         assert!(!plain::configure(&from.socket.try_clone().unwrap().into(), from.family).unwrap());
         for byte in 0..40 {
-            assert!(queue.push(unspecified(), to.local_addr(), &[byte]));
+            assert!(queue.push(Route::udp(unspecified(), to.local_addr()), &[byte]));
         }
         let mut batches = Vec::new();
         queue.batch_into(&mut batches, false);
         let messages = batches.iter().map(|batch| plain::Message {
             source: None,
-            destination: batch.destination,
+            destination: batch.route.remote,
             segment: 0,
             pieces: queue.pieces(batch),
         });
@@ -369,7 +373,8 @@ impl Sending {
     }
 
     fn push(&mut self, source: SocketAddr, destination: SocketAddr, payload: &[u8]) {
-        assert!(self.buffer.push(source, destination, payload), "the buffer has no room");
+        let route = Route::udp(source, destination);
+        assert!(self.buffer.push(route, payload), "the buffer has no room");
     }
 
     fn flush(&mut self, socket: &UdpSocket) -> FlushOutcome {

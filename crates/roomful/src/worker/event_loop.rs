@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use roomful_sfu::administration::RequestId;
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::transmit::TransmitBuffer;
-use roomful_sfu::{Datagram, Output, Sfu, SfuEvent};
+use roomful_sfu::{Datagram, Output, Route, Sfu, SfuEvent};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -178,7 +178,8 @@ impl EventLoop {
         while self.readiness.is_ready(now) {
             let state = &mut self.state;
             let received = self.socket.recv_batch(|source, destination, payload| {
-                state.sfu.handle_datagram(Datagram { source, destination, payload }, now);
+                let route = Route::udp(destination, source);
+                state.sfu.handle_datagram(Datagram { route, payload }, now);
                 state.drain(now);
             });
             match received {
