@@ -9,7 +9,6 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Parser as _;
 use livekit_protocol::IceServer;
 use roomful_sfu::RoomPolicy;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
@@ -118,17 +117,11 @@ pub struct LoggingConfig {
 pub struct ConfigError(String);
 
 impl Config {
-    /// Reads command line, environment and file. Prints and exits on `--help`, `--version` and on
-    /// a command line that makes no sense.
-    pub fn load() -> Result<Self, ConfigError> {
-        Self::from_flags(Flags::parse())
-    }
-
     /// Reads the file that `flags` names and lays `flags` (the environment is in them) over it.
     pub fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
         let (file, mut warnings) = match &flags.config {
             Some(path) => FileConfig::read(path)?,
-            None => (FileConfig::default(), Vec::new()),
+            None => FileConfig::read_text(flags.livekit_config.as_deref())?,
         };
         let rtc = file.rtc.unwrap_or_default();
         let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());

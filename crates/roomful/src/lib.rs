@@ -4,6 +4,7 @@
 //! `http → signal → worker → Sfu → worker → signal`; [`placement`] says which worker owns a room.
 
 pub mod addresses;
+pub mod cli;
 mod client;
 pub mod config;
 pub mod external_ip;

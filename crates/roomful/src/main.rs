@@ -1,9 +1,9 @@
-//! The `roomful` program: configuration in, a server until it is told to stop.
+//! The `roomful` program: configuration in, a server until it is told to stop; or one of the commands in [`cli`].
 
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
-use roomful::config::Flags;
+use clap::{CommandFactory as _, Parser as _};
+use roomful::cli::{self, Cli};
 use roomful::{Config, Server, external_ip, logging, signals};
 
 /// Threads for the page and the signalling; media has threads of its own. Two, so that one slow
@@ -11,9 +11,13 @@ use roomful::{Config, Server, external_ip, logging, signals};
 const WEB_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let config = match Config::load() {
+    let Cli { command, flags } = Cli::parse();
+    if let Some(command) = command {
+        return cli::run(command, flags);
+    }
+    let config = match Config::from_flags(flags) {
         Ok(config) => config,
-        Err(error) => Flags::command().error(clap::error::ErrorKind::ValueValidation, error).exit(),
+        Err(error) => Cli::command().error(clap::error::ErrorKind::ValueValidation, error).exit(),
     };
     logging::init(&config.logging);
     match serve(config) {

@@ -98,6 +98,12 @@ impl FileConfig {
         Self::parse(&text).map_err(|error| ConfigError::in_file(path, error))
     }
 
+    /// The settings in the text of `LIVEKIT_CONFIG`, if there is one.
+    pub(super) fn read_text(text: Option<&str>) -> Result<(Self, Vec<String>), ConfigError> {
+        Self::parse(text.unwrap_or_default())
+            .map_err(|error| ConfigError::new(format!("LIVEKIT_CONFIG: {error}")))
+    }
+
     pub(super) fn parse(text: &str) -> Result<(Self, Vec<String>), String> {
         // A file of nothing but comments is a configuration of nothing but defaults.
         if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {

@@ -19,6 +19,10 @@ pub struct Flags {
     #[arg(long, short, value_name = "FILE", env = "ROOMFUL_CONFIG")]
     pub config: Option<PathBuf>,
 
+    /// The text of a configuration under the name of LiveKit's variable, for its deployments; `--config` wins.
+    #[arg(long, env = "LIVEKIT_CONFIG", hide = true, hide_env_values = true)]
+    pub livekit_config: Option<String>,
+
     /// TCP port of the page and the signalling [default: 7880].
     #[arg(long, short, env = "ROOMFUL_PORT", help_heading = "Serving the page")]
     pub port: Option<u16>,

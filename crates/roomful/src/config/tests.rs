@@ -1,5 +1,7 @@
 use roomful_sfu::codecs::{Codec, EnabledCodecs};
 
+use clap::Parser as _;
+
 use super::*;
 
 #[test]
@@ -167,6 +169,18 @@ fn a_missing_file_is_named() {
 
 /// The configuration of `file` with `flags` over it. Variables of the environment that name
 /// settings would be read, too: the test command sets none.
+#[test]
+fn livekits_variable_holds_a_whole_configuration() {
+    let load = |text: &str| {
+        let mut flags = Flags::parse_from(["roomful"]);
+        flags.livekit_config = Some(text.to_owned());
+        Config::from_flags(flags)
+    };
+    assert_eq!(load("port: 7000").unwrap().port, 7000);
+    let error = load("prot: 7000").err().unwrap().to_string();
+    assert!(error.contains("LIVEKIT_CONFIG") && error.contains("port"), "{error}");
+}
+
 fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
     let path = std::env::temp_dir().join(format!(
         "roomful-config-{}-{:?}.yaml",

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod command_line;
 mod http;
 mod program;
 mod signalling;
