@@ -16,6 +16,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(feature = "measure")]
 #[cfg(test)]
 mod measure;
 #[cfg(any(test, not(target_os = "linux")))]

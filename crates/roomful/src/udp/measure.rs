@@ -1,7 +1,7 @@
 //! What a datagram costs to send, by how its size relates to its neighbours'. Decision 0078 has the figures.
 //!
 //! ```sh
-//! cargo test --release -p roomful udp::measure -- --ignored --nocapture
+//! cargo test --release -p roomful --features measure udp::measure -- --nocapture
 //! ```
 //!
 //! Every case sends to `DESTINATION` (an address and the ports from there up; default: 127.0.0.1:20000), for the time this
@@ -26,7 +26,6 @@ const FLUSHES: usize = 400;
 const ROUNDS: usize = 7;
 
 #[test]
-#[ignore = "a measurement, for a quiet machine"]
 #[expect(clippy::print_stdout, reason = "the table is what it is run for")]
 fn cost_of_a_datagram_by_its_neighbours_sizes() {
     let destination = std::env::var("DESTINATION").unwrap_or_else(|_| "127.0.0.1:20000".into());
