@@ -1,28 +1,76 @@
 //! The command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod flags;
 
-use anyhow::bail;
+use std::net::SocketAddr;
+
 use clap::{Args, Parser, Subcommand};
 
-use crate::crowd::Server;
-use crate::media::source::Shape;
-use crate::process::ProcessId;
-use crate::sdp::VideoCodec;
-use crate::signalling::{janus, livekit};
+pub(crate) use flags::Common;
 
-/// Fills video rooms with virtual participants and says how the server bears it.
+/// Finds out what a video server holds: fills rooms with virtual participants and says how it bears them.
+///
+/// Without a command it lets one camera be watched by more and more viewers until packets are late or lost,
+/// and says how many there were. With one it carries out that scene and prints what it found. Exit code 2:
+/// the figures do not count, and the last line says why.
 #[derive(Debug, Parser)]
-#[command(name = "roomful-load", version, about)]
+#[command(name = "roomful-load", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) workload: Workload,
+    command: Option<Command>,
+    #[command(flatten)]
+    capacity: Capacity,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// As without a command: how many viewers does one camera find here?
+    Capacity(Capacity),
+    #[command(flatten)]
+    Workload(Workload),
+    /// Relay datagrams to a server and impair those that come back: what must show in the figures does.
+    Proxy(Proxy),
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Capacity {
+    /// Viewers to stop at.
+    #[arg(long, default_value_t = 5000)]
+    pub(crate) most: u32,
+    /// Milliseconds from camera to viewer that one packet in a hundred may exceed.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) max_latency: f64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What to do with datagrams.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Proxy {
+    /// Where participants send to (`--via`).
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// The server's media address.
+    #[arg(long)]
+    pub(crate) to: SocketAddr,
+    /// Milliseconds everything from the server is delayed by.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) delay_ms: f64,
+    /// Percentage of it that is lost.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) loss: f64,
+}
+
+impl Cli {
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Capacity(self.capacity))
+    }
 }
 
 /// What the participants do.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Workload {
     /// One camera, many viewers.
     Stage {
@@ -118,139 +166,17 @@ impl Workload {
             | Self::Stage { common, .. } => common,
         }
     }
-}
 
-/// What every workload needs to know.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Common {
-    #[command(flatten)]
-    pub(crate) server: ServerFlags,
-    #[command(flatten)]
-    pub(crate) media: MediaFlags,
-    #[command(flatten)]
-    pub(crate) measuring: MeasuringFlags,
-}
-
-/// Where the server is.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ServerFlags {
-    /// A server of LiveKit's protocol.
-    #[arg(long, default_value = "ws://127.0.0.1:7880")]
-    url: String,
-    /// Janus' HTTP API instead, with its path: http://127.0.0.1:8088/janus
-    #[arg(long, conflicts_with_all = ["url", "key", "secret", "via"])]
-    janus: Option<String>,
-    /// API key configured at the server.
-    #[arg(long, default_value = "devkey")]
-    key: String,
-    /// The key's secret.
-    #[arg(long, default_value = "secret")]
-    secret: String,
-    /// Receiving sections of each kind in the first offer. Browsers make 3; with 0, tracks need a second
-    /// offer.
-    #[arg(long, default_value_t = livekit::BROWSER_SECTIONS)]
-    sections: u32,
-    /// Send media to this address instead of those the server announces.
-    #[arg(long)]
-    via: Option<SocketAddr>,
-    /// Process to take processor time and memory from: the server's, if it runs on this machine.
-    #[arg(long)]
-    server_pid: Option<u32>,
-}
-
-/// What cameras send.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct MediaFlags {
-    /// Frames a second of a camera.
-    #[arg(long, default_value_t = 30.0)]
-    fps: f64,
-    /// Packets of a frame of the highest layer.
-    #[arg(long, default_value_t = 8)]
-    packets_per_frame: usize,
-    /// RTP payload of a video packet in bytes.
-    #[arg(long, default_value_t = 1160)]
-    packet_size: usize,
-    /// How the pictures pretend to be coded.
-    #[arg(long, value_enum, default_value = "vp8")]
-    pub(crate) codec: VideoCodec,
-}
-
-/// How long and how closely to look.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct MeasuringFlags {
-    /// Seconds to measure.
-    #[arg(long, default_value_t = 10.0)]
-    seconds: f64,
-    /// Seconds between the last participant's first packet and the measuring.
-    #[arg(long, default_value_t = 2.0)]
-    warmup: f64,
-    /// Look at headers only and open one packet in 64: for more participants than this program could
-    /// otherwise listen to.
-    #[arg(long)]
-    pub(crate) light: bool,
-    /// Percentage of lost packets above which a run is void.
-    #[arg(long, default_value_t = 0.1)]
-    pub(crate) max_loss: f64,
-    /// Write every figure to this file.
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
-}
-
-impl ServerFlags {
-    /// # Errors
-    /// If the address is none this program can reach.
-    pub(crate) fn server(&self) -> anyhow::Result<Server> {
-        if let Some(url) = &self.janus {
-            let (authority, path) = split(url)?;
-            return Ok(Server::Janus(janus::Server { authority, path }));
+    /// The same, opening one packet in 64 only.
+    pub(crate) fn light(mut self) -> Self {
+        match &mut self {
+            Self::Churn { common, .. }
+            | Self::Grid { common, .. }
+            | Self::Hall { common, .. }
+            | Self::Idle { common, .. }
+            | Self::Joins { common, .. }
+            | Self::Stage { common, .. } => common.measuring.light = true,
         }
-        let (authority, _) = split(&self.url)?;
-        let key = livekit::ApiKey { key: self.key.clone(), secret: self.secret.clone() };
-        Ok(Server::LiveKit(livekit::Server {
-            authority,
-            key,
-            sections: self.sections,
-            via: self.via,
-        }))
-    }
-
-    pub(crate) fn process(&self) -> Option<ProcessId> {
-        self.server_pid.map(ProcessId)
-    }
-}
-
-/// Host and port of an address, and its path without a slash at the end.
-fn split(url: &str) -> anyhow::Result<(String, String)> {
-    let Some(rest) = url.strip_prefix("ws://").or(url.strip_prefix("http://")) else {
-        bail!("{url}: only ws:// and http:// are spoken; name the server itself, not a proxy");
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let port = if has_port { "" } else { ":80" };
-    let path = path.trim_end_matches('/');
-    let slash = if path.is_empty() { "" } else { "/" };
-    Ok((format!("{authority}{port}"), format!("{slash}{path}")))
-}
-
-impl MediaFlags {
-    /// A camera's highest layer.
-    pub(crate) fn camera(&self) -> Shape {
-        let fps = self.fps.clamp(1.0, 1000.0);
-        Shape {
-            packets_per_frame: self.packets_per_frame,
-            payload_bytes: self.packet_size,
-            interval: Duration::from_secs_f64(1.0 / fps),
-        }
-        .bounded()
-    }
-}
-
-impl MeasuringFlags {
-    pub(crate) fn seconds(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds.clamp(0.1, 86_400.0))
-    }
-
-    pub(crate) fn warmup(&self) -> Duration {
-        Duration::from_secs_f64(self.warmup.clamp(0.0, 3600.0))
+        self
     }
 }

@@ -123,7 +123,7 @@ impl Crowd {
     /// Waits until so many can exchange media and so many receive some.
     ///
     /// # Errors
-    /// If that takes longer than `patience`, with the reasons of those who failed.
+    /// If that takes longer than `patience`, or somebody failed; with the reasons.
     pub(crate) async fn settle(
         &self,
         connected: u64,
@@ -136,18 +136,18 @@ impl Crowd {
             if progress.connected() >= connected && progress.receiving() >= receiving {
                 return Ok(());
             }
-            if Instant::now() > deadline {
-                let snapshot = self.engine.report().await?;
+            let is_over = Instant::now() > deadline;
+            if is_over || progress.lost() > 0 || self.has_failures() {
                 let mut reasons = self.failures();
-                reasons.extend(snapshot.reasons);
+                reasons.extend(self.engine.report().await?.reasons);
                 reasons.dedup();
                 reasons.truncate(5);
                 bail!(
                     "only {} of {connected} participants connected and {} of {receiving} received \
-                     anything within {} s{}{}",
+                     anything{}{}{}",
                     progress.connected(),
                     progress.receiving(),
-                    patience.as_secs(),
+                    if is_over { " in time" } else { "" },
                     if reasons.is_empty() { "" } else { ": " },
                     reasons.join("; ")
                 );
@@ -156,8 +156,12 @@ impl Crowd {
         }
     }
 
+    fn has_failures(&self) -> bool {
+        lock(&self.records).iter().any(|record| record.failure.is_some())
+    }
+
     /// Why participants failed.
-    pub(crate) fn failures(&self) -> Vec<String> {
+    fn failures(&self) -> Vec<String> {
         lock(&self.records).iter().filter_map(|record| record.failure.clone()).collect()
     }
 

@@ -2,12 +2,16 @@
 //!
 //! DTLS 1.2 for every server: it is what all of them speak, so nobody's handshake is dearer.
 
-use std::sync::{Arc, OnceLock};
+mod narrowed;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::digest;
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use narrowed::ProfileNumber;
+use roomful_rtp::srtp::SrtpProfile;
 
 /// The largest DTLS record flight datagram `dimpl` writes, with room to spare.
 const DATAGRAM_BYTES: usize = 2048;
@@ -28,30 +32,26 @@ pub(crate) struct Identity {
     certificate: DtlsCertificate,
     config: Arc<Config>,
     fingerprint: String,
+    /// The only profile to be offered.
+    only: Option<ProfileNumber>,
 }
 
 impl Identity {
-    /// The one of this process, made when it is first needed.
+    /// One that offers all SRTP profiles, or `only` this one.
     ///
     /// # Errors
     /// If the system gives no randomness.
-    pub(crate) fn of_this_process() -> anyhow::Result<&'static Self> {
-        static IDENTITY: OnceLock<Identity> = OnceLock::new();
-        if let Some(identity) = IDENTITY.get() {
-            return Ok(identity);
-        }
-        let made = Self::generate()?;
-        Ok(IDENTITY.get_or_init(|| made))
-    }
-
-    fn generate() -> anyhow::Result<Self> {
+    pub(crate) fn generate(only: Option<SrtpProfile>) -> anyhow::Result<Self> {
         let certificate = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|error| anyhow!("cannot make a certificate: {error}"))?;
         let fingerprint = fingerprint(&certificate.certificate);
-        let config =
-            Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS).build();
-        let config = config.context("the DTLS settings")?;
-        Ok(Self { certificate, config: Arc::new(config), fingerprint })
+        let only = only.map(|profile| ProfileNumber(profile.id()));
+        let mut config = Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS);
+        if let Some(wanted) = only {
+            config = config.with_crypto_provider(narrowed::provider(wanted));
+        }
+        let config = Arc::new(config.build().context("the DTLS settings")?);
+        Ok(Self { certificate, config, fingerprint, only })
     }
 
     /// SHA-256 of the certificate as SDP has it (RFC 8122 §5).
@@ -65,6 +65,7 @@ pub(crate) struct Association {
     dtls: Dtls,
     /// Fingerprint the server announced; nothing else is believed.
     expected: String,
+    only: Option<ProfileNumber>,
     timeout: Option<Instant>,
     buffer: Vec<u8>,
 }
@@ -99,7 +100,8 @@ impl Association {
         let config = Arc::clone(&identity.config);
         let mut dtls = Dtls::new_12(config, identity.certificate.clone(), now);
         dtls.set_active(role == Role::Client);
-        Self { dtls, expected, timeout: Some(now), buffer: vec![0; DATAGRAM_BYTES] }
+        let only = identity.only.filter(|_| role == Role::Client);
+        Self { dtls, expected, only, timeout: Some(now), buffer: vec![0; DATAGRAM_BYTES] }
     }
 
     /// A datagram that looks like DTLS.
@@ -138,7 +140,13 @@ impl Association {
         let mut events = Vec::new();
         loop {
             match self.dtls.poll_output(&mut self.buffer) {
-                Output::Packet(bytes) => events.push(Event::Transmit(bytes.to_vec())),
+                Output::Packet(bytes) => {
+                    let mut bytes = bytes.to_vec();
+                    if let Some(wanted) = self.only {
+                        narrowed::narrow(&mut bytes, wanted);
+                    }
+                    events.push(Event::Transmit(bytes));
+                }
                 Output::BufferTooSmall { needed } => self.buffer.resize(needed, 0),
                 Output::Timeout(at) => {
                     self.timeout = Some(at);
@@ -180,7 +188,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_a_handshake_get_the_same_keys() {
-        let (client, server) = handshake(None);
+        let (client, server) = handshake(None, None);
         let (client, server) = (client.expect("keys"), server.expect("keys"));
         assert_eq!(client.material, server.material);
         assert_eq!(client.profile, server.profile);
@@ -188,15 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn a_single_profile_is_agreed_on_whatever_the_server_prefers() {
+        for (only, agreed) in [
+            (SrtpProfile::AeadAes128Gcm, dimpl::SrtpProfile::AEAD_AES_128_GCM),
+            (SrtpProfile::AeadAes256Gcm, dimpl::SrtpProfile::AEAD_AES_256_GCM),
+            (SrtpProfile::Aes128CmHmacSha1_80, dimpl::SrtpProfile::AES128_CM_SHA1_80),
+        ] {
+            let (client, server) = handshake(None, Some(only));
+            let (client, server) = (client.expect("keys"), server.expect("keys"));
+            assert_eq!((client.profile, server.profile), (agreed, agreed));
+            assert_eq!(client.material, server.material);
+        }
+    }
+
+    #[test]
     fn another_certificate_than_announced_is_refused() {
-        let (client, _) = handshake(Some("AA:BB".into()));
+        let (client, _) = handshake(Some("AA:BB".into()), None);
         assert!(client.is_none());
     }
 
-    fn handshake(lie: Option<String>) -> (Option<Keys>, Option<Keys>) {
+    fn handshake(lie: Option<String>, only: Option<SrtpProfile>) -> (Option<Keys>, Option<Keys>) {
         let now = Instant::now();
-        let ours = Identity::generate().unwrap();
-        let theirs = Identity::generate().unwrap();
+        let ours = Identity::generate(only).unwrap();
+        let theirs = Identity::generate(None).unwrap();
         let announced = lie.unwrap_or_else(|| theirs.fingerprint().to_owned());
         let mut client = Association::new(&ours, Role::Client, announced, now);
         let mut server =

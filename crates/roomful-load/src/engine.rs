@@ -9,12 +9,14 @@ mod snapshot;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Commands, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::dtls::Identity;
 use crate::ledger::{Ledger, Window};
 use crate::participant::{Newcomer, Participant, ParticipantId};
 use crate::sdp::Remote;
@@ -51,13 +53,14 @@ pub(crate) struct Engine {
     commands: Commands<Command>,
     receiver: Receiver,
     ledger: Ledger,
+    identity: Arc<Identity>,
     /// By slot, which is also the token of the socket; a slot is used once.
     participants: Vec<Option<Participant>>,
     slots: HashMap<ParticipantId, usize>,
     schedule: Schedule,
     next_tick: Instant,
     tick: usize,
-    progress: std::sync::Arc<Progress>,
+    progress: Arc<Progress>,
     /// Those who left or were lost.
     past: Past,
 }
@@ -172,7 +175,7 @@ impl Engine {
         for (index, source) in newcomer.sources.iter().enumerate() {
             self.schedule.begin(slot, index, source.shape.interval, now);
         }
-        self.participants.push(Some(Participant::new(newcomer, now)));
+        self.participants.push(Some(Participant::new(newcomer, Arc::clone(&self.identity), now)));
         Ok(())
     }
 
@@ -202,6 +205,7 @@ impl Engine {
         };
         self.slots.remove(&participant.id());
         self.past.take_in(&participant, Some(format!("{error:#}")));
+        self.progress.count_lost();
     }
 
     fn run_tick(&mut self) {
@@ -228,6 +232,18 @@ impl Engine {
             }
         }
         self.progress.publish(connected, &self.ledger.totals);
+        if self.tick == 0 {
+            self.put_out_bait();
+        }
+    }
+
+    /// For garbage: something real of whoever sends, or at least where media goes.
+    fn put_out_bait(&self) {
+        let connected = || self.participants.iter().flatten().filter(|one| one.is_connected());
+        let sending = connected().find(|participant| !participant.sources().is_empty());
+        if let Some(bait) = sending.or_else(|| connected().next()).and_then(Participant::bait) {
+            self.progress.set_bait(bait);
+        }
     }
 
     fn open_window(&mut self, window: Window) {

@@ -124,6 +124,11 @@ impl Agent {
         }
     }
 
+    /// The server's address that answered.
+    pub(crate) fn selected(&self) -> Option<SocketAddr> {
+        self.selected.map(|(address, _)| address)
+    }
+
     /// Whether a check was ever answered.
     pub(crate) fn is_connected(&self) -> bool {
         self.selected.is_some()

@@ -13,11 +13,13 @@ mod clock;
 mod crowd;
 mod dtls;
 mod engine;
+mod garbage;
 mod ice;
 mod ledger;
 mod media;
 mod participant;
 mod process;
+mod proxy;
 mod report;
 mod sdp;
 mod signalling;
@@ -26,8 +28,12 @@ mod workload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
+
+use cli::Command;
+use proxy::Impairment;
 
 /// Runs with these command-line arguments, the program's name first, and says how it went: 0 if the run
 /// counts, 2 if it is void, 1 if it could not be carried out.
@@ -42,7 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    match carry_out(&cli) {
+    match carry_out(cli.command()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
         Err(error) => {
@@ -52,10 +58,41 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     }
 }
 
-/// Returns whether the run counts.
-fn carry_out(cli: &cli::Cli) -> anyhow::Result<bool> {
+/// Returns whether the figures count.
+fn carry_out(command: Command) -> anyhow::Result<bool> {
+    if let Command::Proxy(wanted) = &command {
+        return relay(wanted).map(|()| true);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(workload::run(cli))?;
-    report.publish(cli.workload.common())?;
-    Ok(report.void.is_none())
+    match command {
+        Command::Capacity(wanted) => {
+            let sentence = runtime.block_on(workload::find_capacity(&wanted))?;
+            report::print(&sentence)?;
+            Ok(true)
+        }
+        Command::Workload(workload) if workload.common().measuring.validate => {
+            let full = runtime.block_on(workload::run(&workload))?;
+            full.publish(workload.common())?;
+            let light = runtime.block_on(workload::run(&workload.clone().light()))?;
+            report::print(&format!("\nthe same in light mode\n{}", light.table()))?;
+            let difference = full.difference(&light);
+            let verdict = difference.as_deref().unwrap_or("both modes agree");
+            report::print(&format!("\n{verdict}\n"))?;
+            Ok(difference.is_none() && full.void.is_none() && light.void.is_none())
+        }
+        Command::Workload(workload) => {
+            let report = runtime.block_on(workload::run(&workload))?;
+            report.publish(workload.common())?;
+            Ok(report.void.is_none())
+        }
+        Command::Proxy(_) => Ok(true),
+    }
+}
+
+fn relay(wanted: &cli::Proxy) -> anyhow::Result<()> {
+    let delay = Duration::from_secs_f64(wanted.delay_ms.clamp(0.0, 10_000.0) / 1000.0);
+    let loss = wanted.loss.clamp(0.0, 100.0) / 100.0;
+    proxy::run(wanted.listen, wanted.to, Impairment { delay, loss }, |address| {
+        report::progress(&format!("listening at {address}"));
+    })
 }

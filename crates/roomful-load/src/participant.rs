@@ -20,6 +20,7 @@ use roomful_rtp::twcc::ArrivalLog;
 
 use crate::clock::Stamp;
 use crate::dtls::{Association, Event, Identity, Keys, Role};
+use crate::garbage::Bait;
 use crate::ice::{Agent, Credentials, Heard};
 use crate::ledger::{Group, Ledger};
 use crate::media::source::Source;
@@ -58,6 +59,7 @@ pub(crate) struct Timeline {
 pub(crate) struct Participant {
     id: ParticipantId,
     group: Group,
+    identity: Arc<Identity>,
     socket: Arc<UdpSocket>,
     agent: Agent,
     dtls: Option<Association>,
@@ -99,10 +101,11 @@ impl At {
 }
 
 impl Participant {
-    pub(crate) fn new(newcomer: Newcomer, now: Instant) -> Self {
+    pub(crate) fn new(newcomer: Newcomer, identity: Arc<Identity>, now: Instant) -> Self {
         Self {
             id: newcomer.id,
             group: newcomer.group,
+            identity,
             socket: Arc::new(newcomer.socket),
             agent: Agent::new(newcomer.credentials),
             dtls: None,
@@ -150,6 +153,13 @@ impl Participant {
 
     pub(crate) fn group(&self) -> Group {
         self.group
+    }
+
+    /// Where its media goes, and the last datagram it sent of it.
+    pub(crate) fn bait(&self) -> Option<Bait> {
+        let last = self.sources.iter().map(Source::last_sent).find(|sent| !sent.is_empty());
+        let sent = last.map(|bytes| (self.socket(), bytes.to_vec()));
+        Some(Bait { server: self.agent.selected()?, sent })
     }
 
     /// The negotiated SRTP profile.
@@ -267,8 +277,7 @@ impl Participant {
 
     fn begin_dtls(&mut self, now: Instant) -> anyhow::Result<()> {
         let Some((role, fingerprint)) = self.announced.clone() else { return Ok(()) };
-        let identity = Identity::of_this_process()?;
-        let mut association = Association::new(identity, role, fingerprint, now);
+        let mut association = Association::new(&self.identity, role, fingerprint, now);
         let events = association.handle_timeout(now)?;
         self.dtls = Some(association);
         self.handle_dtls_events(events, now)

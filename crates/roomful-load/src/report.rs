@@ -17,6 +17,13 @@ pub(crate) use joins::{JoinPhases, WhoseJoins};
 /// of this project: 70 %).
 const MOST_GENERATOR_SHARE: f64 = 0.70;
 
+/// How far two runs of the same may lie apart: packets by their share, latencies by their share and as
+/// much again in microseconds. On shared machines latencies drift by tens of percent between runs; a mode
+/// that measured something else would be off by more.
+const LIKE_PACKETS: f64 = 0.02;
+const LIKE_LATENCY: f64 = 0.5;
+const LIKE_MICROS: f64 = 300.0;
+
 /// See the module text. Field names are the ones of the JSON file.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
@@ -59,8 +66,12 @@ pub(crate) struct Media {
     pub(crate) video_expected: Option<u64>,
     pub(crate) video_received: u64,
     pub(crate) bytes_received: u64,
+    /// Never arrived, not even repaired.
     pub(crate) packets_lost: u64,
     pub(crate) loss_percent: f64,
+    /// Did not arrive by themselves: lost, or repaired when asked for.
+    pub(crate) packets_missing: u64,
+    pub(crate) missing_percent: f64,
     /// Streams received, one for each receiver and track.
     pub(crate) streams: u64,
     /// The most one stream lost.
@@ -151,9 +162,14 @@ impl Report {
         report
     }
 
+    /// Whether this program, and not the server, was at its limit.
+    pub(crate) fn is_generators_fault(&self) -> bool {
+        self.generator_share > MOST_GENERATOR_SHARE
+    }
+
     /// Why the run does not count.
     fn fault(&self, max_loss: f64) -> Option<String> {
-        if self.generator_share > MOST_GENERATOR_SHARE {
+        if self.is_generators_fault() {
             let percent = 100.0 * self.generator_share;
             return Some(format!(
                 "the generator used {percent:.0} % of a core: its own waiting shows"
@@ -188,9 +204,32 @@ impl Report {
         if let Some(path) = &common.measuring.json {
             std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
         }
-        std::io::stdout().write_all(self.table().as_bytes())?;
-        Ok(())
+        print(&self.table())
     }
+
+    /// What the same scene showed otherwise in light mode, if it is more than two runs may differ by.
+    pub(crate) fn difference(&self, light: &Self) -> Option<String> {
+        let (full, light) = (&self.media, &light.media);
+        let packets = (full.packets_received as f64, light.packets_received as f64);
+        if (packets.0 - packets.1).abs() > packets.0.max(packets.1) * LIKE_PACKETS {
+            return Some(format!("packets received: {} and {}", packets.0, packets.1));
+        }
+        let (full, light) = (full.latency_us?, light.latency_us?);
+        for (name, one, other) in [("p50", full.p50, light.p50), ("p99", full.p99, light.p99)] {
+            if (one - other).abs() > one.max(other) * LIKE_LATENCY + LIKE_MICROS {
+                return Some(format!("latency {name}: {one:.0} and {other:.0} µs"));
+            }
+        }
+        None
+    }
+}
+
+/// Writes to the terminal.
+///
+/// # Errors
+/// If it is gone.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// A line for whoever waits.
@@ -209,6 +248,7 @@ impl Media {
         let lost = expected
             .filter(|_| totals.delivered_packets > 0 && !measured.is_light)
             .map_or(by_numbers, |expected| expected.saturating_sub(totals.delivered_packets));
+        let missing = snapshot.missed.missing.saturating_sub(snapshot.missed.reordered);
         let of = expected.unwrap_or(received + lost).max(1);
         Self {
             packets_published: totals.published_audio + totals.published_video(),
@@ -220,6 +260,8 @@ impl Media {
             packets_lost: lost,
             loss_percent: 100.0 * lost as f64 / of as f64,
             streams: snapshot.streams,
+            packets_missing: missing,
+            missing_percent: 100.0 * missing as f64 / of as f64,
             worst_stream_lost: snapshot.worst_stream_lost,
             packets_repaired: snapshot.missed.repaired,
             packets_reordered: snapshot.missed.reordered,

@@ -1,5 +1,6 @@
 //! What participants do in a run, and the steps every run has: gather, warm up, measure, leave.
 
+mod capacity;
 mod grid;
 mod hall;
 mod idle;
@@ -11,9 +12,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cli::{Cli, Common, Workload};
+use crate::cli::{Capacity, Common, Workload};
 use crate::crowd::Crowd;
+use crate::dtls::Identity;
 use crate::engine::{self, Command, Handle};
+use crate::garbage::Garbage;
 use crate::ledger::{Depth, Group};
 use crate::media::mark::RunId;
 use crate::report::Report;
@@ -32,14 +35,13 @@ const PATIENCE_EACH: Duration = Duration::from_millis(100);
 /// Descriptors beside the two of each participant.
 const SPARE_FILES: u64 = 64;
 
-/// Carries out what the command line asks for.
+/// Carries out a workload.
 ///
 /// # Errors
-/// If the run could not be carried out; a run that was, and does not count, says so in its report.
-pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Report> {
-    check_file_limit(cli.workload.participants())?;
-    let common = cli.workload.common();
-    with_crowd(common, async |scene| match cli.workload {
+/// If it could not be carried out; a run that was, and does not count, says so in its report.
+pub(crate) async fn run(workload: &Workload) -> anyhow::Result<Report> {
+    check_file_limit(workload.participants())?;
+    with_crowd(workload.common(), async |scene| match *workload {
         Workload::Churn { steady, rate, stay, .. } => {
             turnover::churn(scene, steady, Turnover::new(rate, stay)).await
         }
@@ -54,6 +56,17 @@ pub(crate) async fn run(cli: &Cli) -> anyhow::Result<Report> {
         Workload::Stage { viewers, simulcast, .. } => stage::run(scene, viewers, simulcast).await,
     })
     .await
+}
+
+/// Lets a stage grow until it breaks; returns what to tell whoever asked.
+///
+/// # Errors
+/// If not even the smallest could be carried out.
+pub(crate) async fn find_capacity(wanted: &Capacity) -> anyhow::Result<String> {
+    check_file_limit(u64::from(wanted.most) + 1)?;
+    let measuring = wanted.common.measuring.clone().brief();
+    let common = Common { measuring, ..wanted.common.clone() };
+    with_crowd(&common, async |scene| capacity::run(scene, wanted).await).await
 }
 
 /// What a workload works with.
@@ -92,15 +105,18 @@ impl Scene<'_> {
 }
 
 /// Starts the media thread, lets `run` have its way with the crowd, and sends everybody home.
-async fn with_crowd(
+async fn with_crowd<T>(
     common: &Common,
-    run: impl AsyncFnOnce(Scene<'_>) -> anyhow::Result<Report>,
-) -> anyhow::Result<Report> {
+    run: impl AsyncFnOnce(Scene<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let depth = if common.measuring.light { Depth::Light } else { Depth::Full };
     let id = RunId(fastrand::u32(..));
-    let (engine, thread) = engine::start(id, depth)?;
+    let (engine, thread) = engine::start(id, depth, Identity::generate(common.server.srtp())?)?;
     let mut crowd = Crowd::new(common.server.server()?, engine.clone());
+    let garbage = common.measuring.garbage;
+    let garbage = (garbage > 0).then(|| Garbage::start(engine.clone(), garbage)).transpose()?;
     let report = run(Scene { crowd: &mut crowd, engine: &engine, common, run: id }).await;
+    drop(garbage);
     crowd.leave_all().await;
     engine.send(Command::Stop)?;
     let ended = tokio::task::spawn_blocking(move || thread.join()).await?;

@@ -1,9 +1,9 @@
 //! The way to the media thread from others.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -13,6 +13,8 @@ use mio::{Poll, Waker};
 use super::schedule::Schedule;
 use super::snapshot::{Past, Snapshot};
 use super::{Command, Engine, WAKER};
+use crate::dtls::Identity;
+use crate::garbage::Bait;
 use crate::ledger::{Depth, Ledger, Totals};
 use crate::media::mark::RunId;
 use crate::udp::Receiver;
@@ -27,6 +29,7 @@ pub(crate) struct Handle {
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
     progress: Arc<Progress>,
+    identity: Arc<Identity>,
 }
 
 /// What is told while a run goes on.
@@ -34,10 +37,21 @@ pub(crate) struct Handle {
 pub(crate) struct Progress {
     connected: AtomicU64,
     receiving: AtomicU64,
+    lost: AtomicU64,
     packets: AtomicU64,
+    bait: Mutex<Option<Bait>>,
 }
 
 impl Progress {
+    /// Where media goes, once anybody is connected.
+    pub(crate) fn bait(&self) -> Option<Bait> {
+        self.bait.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_bait(&self, bait: Bait) {
+        *self.bait.lock().unwrap_or_else(PoisonError::into_inner) = Some(bait);
+    }
+
     /// Participants that may send and receive media now.
     pub(crate) fn connected(&self) -> u64 {
         self.connected.load(Ordering::Relaxed)
@@ -46,6 +60,15 @@ impl Progress {
     /// Participants to whom media ever came.
     pub(crate) fn receiving(&self) -> u64 {
         self.receiving.load(Ordering::Relaxed)
+    }
+
+    /// Participants whose media path failed.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Media packets received.
@@ -70,16 +93,19 @@ impl Progress {
 pub(crate) fn start(
     run: RunId,
     depth: Depth,
+    identity: Identity,
 ) -> anyhow::Result<(Handle, JoinHandle<io::Result<()>>)> {
     let poll = Poll::new().context("epoll")?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).context("an event descriptor")?);
     let (sender, commands) = sync_channel(COMMANDS);
     let progress = Arc::new(Progress::default());
+    let identity = Arc::new(identity);
     let engine = Engine {
         poll,
         commands,
         receiver: Receiver::new(),
         ledger: Ledger::new(run, depth),
+        identity: Arc::clone(&identity),
         participants: Vec::new(),
         slots: std::collections::HashMap::new(),
         schedule: Schedule::default(),
@@ -92,12 +118,17 @@ pub(crate) fn start(
         .name("media".into())
         .spawn(move || engine.run())
         .context("the media thread")?;
-    Ok((Handle { commands: sender, waker, progress }, thread))
+    Ok((Handle { commands: sender, waker, progress, identity }, thread))
 }
 
 impl Handle {
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Fingerprint of everybody's certificate, as SDP has it.
+    pub(crate) fn fingerprint(&self) -> &str {
+        self.identity.fingerprint()
     }
 
     /// # Errors

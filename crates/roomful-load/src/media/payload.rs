@@ -52,7 +52,8 @@ pub(crate) fn read(format: Format, payload: &[u8], run: RunId) -> Result<Content
 
 /// Writes the codec's header; returns its length.
 fn header(format: Format, position: Position, payload: &mut [u8]) -> usize {
-    let Some(out) = payload.first_chunk_mut::<20>() else { return payload.len() };
+    let length = payload.len();
+    let Some(out) = payload.first_chunk_mut::<20>() else { return length };
     match format {
         Format::Opus | Format::Repair(_) => {
             // A 20 ms fullband CELT frame, mono (RFC 6716 §3.1).
@@ -60,7 +61,7 @@ fn header(format: Format, position: Position, payload: &mut [u8]) -> usize {
             1
         }
         Format::Video(VideoCodec::Vp8) => vp8::write(position, out),
-        Format::Video(VideoCodec::H264) => h264::write(position, out),
+        Format::Video(VideoCodec::H264) => h264::write(position, length, out),
         Format::Video(VideoCodec::Av1) => av1::write(position, out),
     }
 }
@@ -138,52 +139,103 @@ mod vp8 {
     }
 }
 
-/// H.264 (RFC 6184 §5.8): every frame one picture cut into FU-A fragments.
+/// H.264 (RFC 6184): a keyframe begins with its parameter sets and a first slice in one STAP-A (§5.7.1), as
+/// browsers send it; everything else is a slice cut into FU-A fragments (§5.8), or whole in one packet.
 mod h264 {
     use super::Position;
 
+    const STAP_A: u8 = 24;
     const FU_A: u8 = 28;
     const IDR: u8 = 5;
     const NON_IDR: u8 = 1;
+    const SEQUENCE_PARAMETERS: u8 = 7;
     const REFERENCE: u8 = 0x60;
+    const START: u8 = 0x80;
+    const END: u8 = 0x40;
+    const UNIT_TYPE: u8 = 0x1F;
 
-    pub(super) fn write(position: Position, out: &mut [u8; 20]) -> usize {
-        let start = if position.is_first { 0x80 } else { 0 };
-        let end = if position.is_last { 0x40 } else { 0 };
-        let kind = if position.is_keyframe { IDR } else { NON_IDR };
+    /// Type octet; each parameter set after its length; the length of the slice, to be filled in; its own
+    /// type and its first octet, which says that it begins the picture.
+    const KEYFRAME: [u8; 17] = [
+        REFERENCE | STAP_A,
+        0,
+        4,
+        REFERENCE | SEQUENCE_PARAMETERS,
+        0x42,
+        0xE0,
+        0x1F,
+        0,
+        4,
+        0x68,
+        0xCE,
+        0x3C,
+        0x80,
+        0,
+        0,
+        REFERENCE | IDR,
+        0x88,
+    ];
+    const SLICE_LENGTH: std::ops::Range<usize> = 13..15;
+
+    pub(super) fn write(position: Position, length: usize, out: &mut [u8; 20]) -> usize {
+        let Position { is_keyframe, is_first, is_last, .. } = position;
+        if is_keyframe && is_first {
+            out[..KEYFRAME.len()].copy_from_slice(&KEYFRAME);
+            let slice = u16::try_from(length - SLICE_LENGTH.end).unwrap_or(u16::MAX);
+            out[SLICE_LENGTH].copy_from_slice(&slice.to_be_bytes());
+            return KEYFRAME.len();
+        }
+        if is_first && is_last {
+            out[..2].copy_from_slice(&[REFERENCE | NON_IDR, 0x9A]);
+            return 2;
+        }
+        let kind = if is_keyframe { IDR } else { NON_IDR };
+        let start = if is_first { START } else { 0 };
+        let end = if is_last { END } else { 0 };
         out[..2].copy_from_slice(&[REFERENCE | FU_A, start | end | kind]);
         2
     }
 
     pub(super) fn read(payload: &[u8]) -> Option<(usize, bool)> {
-        let [indicator, header] = *payload.first_chunk()?;
-        let starts = header & 0x80 != 0 && header & 0x1F == IDR;
-        (indicator & 0x1F == FU_A).then_some((2, starts))
+        match payload.first()? & UNIT_TYPE {
+            STAP_A => Some((KEYFRAME.len(), payload.get(3)? & UNIT_TYPE == SEQUENCE_PARAMETERS)),
+            FU_A | NON_IDR => Some((2, false)),
+            _ => None,
+        }
     }
 }
 
-/// AV1 (RTP payload format §4.4): every packet one fragment of one OBU.
+/// AV1 (RTP payload format §4.4): a keyframe begins with a sequence header, and every packet holds one
+/// fragment of the frame.
 mod av1 {
     use super::Position;
 
     const CONTINUES_PREVIOUS: u8 = 0x80;
     const CONTINUES_IN_NEXT: u8 = 0x40;
     const ONE_ELEMENT: u8 = 0x10;
+    const TWO_ELEMENTS: u8 = 0x20;
     const NEW_SEQUENCE: u8 = 0x08;
     /// An OBU header of type "frame", without size field.
     const FRAME_OBU: u8 = 0x30;
+    /// Length, and an OBU of type "sequence header" without size field.
+    const SEQUENCE_HEADER: [u8; 9] = [8, 0x08, 0x00, 0x00, 0x00, 0x24, 0x4F, 0x7E, 0x7F];
 
     pub(super) fn write(position: Position, out: &mut [u8; 20]) -> usize {
         let before = if position.is_first { 0 } else { CONTINUES_PREVIOUS };
         let after = if position.is_last { 0 } else { CONTINUES_IN_NEXT };
-        let starts = position.is_keyframe && position.is_first;
-        let sequence = if starts { NEW_SEQUENCE } else { 0 };
-        out[..2].copy_from_slice(&[before | after | ONE_ELEMENT | sequence, FRAME_OBU]);
+        if position.is_keyframe && position.is_first {
+            out[0] = after | TWO_ELEMENTS | NEW_SEQUENCE;
+            out[1..10].copy_from_slice(&SEQUENCE_HEADER);
+            out[10] = FRAME_OBU;
+            return 11;
+        }
+        out[..2].copy_from_slice(&[before | after | ONE_ELEMENT, FRAME_OBU]);
         2
     }
 
     pub(super) fn read(payload: &[u8]) -> Option<(usize, bool)> {
-        Some((2, payload.first()? & NEW_SEQUENCE != 0))
+        let starts = payload.first()? & NEW_SEQUENCE != 0;
+        Some((if starts { 11 } else { 2 }, starts))
     }
 }
 
@@ -222,7 +274,9 @@ mod tests {
     fn every_format_is_read_back_and_knows_where_keyframes_begin() {
         for format in FORMATS {
             for is_keyframe in [true, false] {
-                for (is_first, is_last) in [(true, false), (false, false), (false, true)] {
+                for (is_first, is_last) in
+                    [(true, false), (false, false), (false, true), (true, true)]
+                {
                     let position = Position { is_keyframe, is_first, is_last, frame: 300 };
                     let payload = payload(format, position);
                     let content = read(format, &payload, RUN).unwrap();
@@ -238,7 +292,7 @@ mod tests {
     fn a_flipped_bit_anywhere_in_the_pattern_is_noticed() {
         let format = Format::Video(VideoCodec::Vp8);
         let whole = payload(format, START);
-        for at in 16..whole.len() - MARK_BYTES {
+        for at in 20..whole.len() - MARK_BYTES {
             let mut broken = whole.clone();
             broken[at] ^= 0x04;
             assert!(read(format, &broken, RUN).is_err(), "byte {at}");

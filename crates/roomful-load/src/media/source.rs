@@ -40,6 +40,12 @@ impl Shape {
         Self { packets_per_frame: packets, ..self }
     }
 
+    /// Of payload.
+    pub(crate) fn bits_per_second(self) -> u32 {
+        let bits = self.packets_per_frame * self.payload_bytes * 8;
+        (bits as f64 / self.interval.as_secs_f64()) as u32
+    }
+
     /// Within what a packet can hold.
     pub(crate) fn bounded(self) -> Self {
         Self {
@@ -79,6 +85,8 @@ pub(crate) struct Source {
     /// 0 loudest, 127 silence (RFC 6464).
     level: u8,
     history: Vec<Kept>,
+    /// The first packet of the last frame, as sent.
+    last_sent: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -143,6 +151,7 @@ impl Source {
             repairs_sent: 0,
             level: 127,
             history: Vec::new(),
+            last_sent: Vec::new(),
         }
     }
 
@@ -212,6 +221,13 @@ impl Source {
             self.payload_octets = self.payload_octets.wrapping_add(self.shape.payload_bytes as u32);
             self.sent += 1;
         }
+        self.last_sent.clear();
+        self.last_sent.extend_from_slice(batch.bytes.get(..batch.segment).unwrap_or_default());
+    }
+
+    /// The first packet of the last frame, as sent; empty before the first.
+    pub(crate) fn last_sent(&self) -> &[u8] {
+        &self.last_sent
     }
 
     /// Seals once more what was asked for (RFC 4588), if it is still kept.

@@ -6,7 +6,7 @@ use super::{Percentiles, Report};
 
 impl Report {
     /// Lines of a name and a value, and a last one that says whether the run counts.
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut table = Table::default();
         let media = &self.media;
         table.row("workload", format!("{}, {} participants", self.workload, self.participants));
@@ -24,6 +24,8 @@ impl Report {
         }
         let loss = format!("{} ({:.4} %)", media.packets_lost, media.loss_percent);
         table.row("packets lost", loss);
+        let missing = format!("{} ({:.4} %)", media.packets_missing, media.missing_percent);
+        table.row("  before repair", missing);
         table.row(
             "repaired, reordered, duplicated",
             format!(

@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{Content, JoinRecord, Plan, Prepared, Track, Visit};
-use crate::dtls::Identity;
 use crate::engine::{Command, Handle};
 use crate::ice::Credentials;
 use crate::media::source::Shape;
@@ -166,7 +165,7 @@ impl<'a> Session<'a> {
     }
 
     async fn publish(&mut self, handle: HandleId) -> anyhow::Result<()> {
-        let fingerprint = Identity::of_this_process()?.fingerprint();
+        let fingerprint = self.engine.fingerprint();
         let sdp = write_offer(&self.credentials, fingerprint, &self.sections, self.codec, 1);
         let jsep = json!({ "type": "offer", "sdp": sdp });
         let published = self.ask(handle, json!({ "request": "publish" }), Some(jsep)).await?;
@@ -193,7 +192,7 @@ impl<'a> Session<'a> {
         let attached = self.ask(handle, join, None).await?;
         let offer = attached["jsep"]["sdp"].as_str().context("Janus offered nothing")?.to_owned();
         let remote = Remote::parse_offer(&offer)?;
-        let fingerprint = Identity::of_this_process()?.fingerprint();
+        let fingerprint = self.engine.fingerprint();
         let sdp = write_answer(&offer, &self.credentials, fingerprint, self.own);
         self.describe(remote)?;
         let jsep = json!({ "type": "answer", "sdp": sdp });

@@ -21,7 +21,6 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 pub(crate) use super::token::ApiKey;
 use super::{Content, JoinRecord, Plan, Prepared, RIDS, Track, View, Visit};
-use crate::dtls::Identity;
 use crate::engine::{Command, Handle};
 use crate::ice::Credentials;
 use crate::participant::{Newcomer, ParticipantId};
@@ -55,7 +54,7 @@ pub(crate) struct Server {
 }
 
 /// A participant's connection.
-struct Session<'a> {
+struct Connection<'a> {
     plan: &'a Plan,
     server: &'a Server,
     engine: &'a Handle,
@@ -78,15 +77,15 @@ pub(crate) async fn participate(
     admitted: impl FnOnce(&JoinRecord),
 ) -> anyhow::Result<()> {
     let Visit { plan, engine, stop, record } = visit;
-    let mut session = Session::open(server, plan, engine, record).await?;
-    let pause = timeout(PATIENCE, session.wait_for_admission()).await;
+    let mut connection = Connection::open(server, plan, engine, record).await?;
+    let pause = timeout(PATIENCE, connection.wait_for_admission()).await;
     let pause = pause.map_err(|_| anyhow!("the server did not answer the join"))??;
     record.admitted = Some(record.started.elapsed());
     admitted(record);
-    session.stay(pause, stop).await
+    connection.stay(pause, stop).await
 }
 
-impl<'a> Session<'a> {
+impl<'a> Connection<'a> {
     async fn open(
         server: &'a Server,
         plan: &'a Plan,
@@ -107,7 +106,7 @@ impl<'a> Session<'a> {
             socket: udp::open().context("a UDP socket")?,
             sources,
         })))?;
-        let fingerprint = Identity::of_this_process()?.fingerprint();
+        let fingerprint = engine.fingerprint();
         let sdp = write_offer(&credentials, fingerprint, &sections, codec, 1);
         let offer = (!sections.is_empty()).then(|| description(sdp, 1));
         let is_negotiating = offer.is_some();
@@ -252,7 +251,7 @@ impl<'a> Session<'a> {
         }
         self.is_negotiating = true;
         self.offers += 1;
-        let fingerprint = Identity::of_this_process()?.fingerprint();
+        let fingerprint = self.engine.fingerprint();
         let sdp =
             write_offer(&self.credentials, fingerprint, &self.sections, self.codec, self.offers);
         self.send(Request::Offer(description(sdp, self.offers))).await
@@ -402,7 +401,7 @@ fn announcement(track: &Track, cid: &str) -> proto::AddTrackRequest {
                 rid: rid.into(),
                 width: 1280 >> (2 - index),
                 height: 720 >> (2 - index),
-                bitrate: bitrate(shape),
+                bitrate: shape.bits_per_second(),
                 ..Default::default()
             }
         })
@@ -421,9 +420,4 @@ fn announcement(track: &Track, cid: &str) -> proto::AddTrackRequest {
         layers,
         ..common
     }
-}
-
-fn bitrate(shape: crate::media::source::Shape) -> u32 {
-    let bits = shape.packets_per_frame * shape.payload_bytes * 8;
-    (bits as f64 / shape.interval.as_secs_f64()) as u32
 }

@@ -4,7 +4,7 @@ use super::{Scene, measure};
 use crate::report::{Findings, Report, WhoseJoins};
 use crate::signalling::{Content, Track, View};
 
-const ROOM: &str = "load-stage";
+pub(super) const ROOM: &str = "load-stage";
 
 pub(super) async fn run(
     mut scene: Scene<'_>,
