@@ -71,6 +71,8 @@ pub(crate) struct Participant {
     /// The header extension in which the server numbers packets across streams.
     transport_sequence_id: Option<u8>,
     streams: HashMap<Ssrc, Stream>,
+    /// Whether any of its streams does.
+    misses_packets: bool,
     /// For feedback on the whole transport.
     arrivals: ArrivalLog,
     reports: Reports,
@@ -115,6 +117,7 @@ impl Participant {
             transport_sequence: fastrand::u16(..),
             transport_sequence_id: None,
             streams: HashMap::new(),
+            misses_packets: false,
             arrivals: ArrivalLog::default(),
             reports: Reports::new(now),
             timeline: Timeline::default(),
@@ -140,7 +143,7 @@ impl Participant {
 
     /// Whether it has to be looked after every few milliseconds.
     pub(crate) fn needs_attention(&self) -> bool {
-        self.srtp.is_none() || self.streams.values().any(|stream| stream.nack.missing() > 0)
+        self.srtp.is_none() || self.misses_packets
     }
 
     pub(crate) fn sources(&self) -> &[Source] {

@@ -67,6 +67,7 @@ impl Participant {
             }
         }
         let arrival = stream.handle_packet(header.sequence, header.timestamp, at.instant);
+        self.misses_packets |= stream.nack.missing() > 0;
         if arrival == Arrival::Duplicate {
             ledger.totals.duplicates += 1;
             return;

@@ -96,12 +96,14 @@ impl Participant {
             return;
         };
         let mut writer = RtcpWriter::new(out);
+        self.misses_packets = false;
         for stream in self.streams.values_mut() {
             if stream.nack.poll_timeout().is_some_and(|at| at <= now)
                 && writer.nack(own, stream.ssrc, stream.nack.poll(now))
             {
                 ledger.totals.nacks_sent += 1;
             }
+            self.misses_packets |= stream.nack.missing() > 0;
             if stream.poll_keyframe_request(now) && writer.pli(own, stream.ssrc) {
                 ledger.totals.keyframe_requests_sent += 1;
             }
@@ -117,6 +119,10 @@ impl Participant {
             return;
         }
         self.reports.due = now + REPORT_INTERVAL;
+        if self.streams.is_empty() && self.sources.iter().all(|source| source.packets() == 0) {
+            // Nothing to report on: browsers are silent then.
+            return;
+        }
         let own = self.own_ssrc();
         let mut blocks: Vec<_> = self
             .streams
