@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 use crate::clock::Stamp;
 use crate::media::mark::{ContentError, Mark, RunId, StreamKind};
@@ -51,56 +52,86 @@ impl Window {
     }
 }
 
-/// Counters since the start, or, where said, within the measuring window.
+/// What was counted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
-    /// Media packets received, each once.
+    /// Media packets received since the start, each once.
     pub(crate) packets: u64,
-    /// Those that arrived in the window.
+    pub(crate) window: InWindow,
+    pub(crate) asides: Asides,
+    pub(crate) faults: Faults,
+}
+
+/// What was counted within the measuring window.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InWindow {
+    /// Media packets that arrived in it, each once.
     pub(crate) forwarded_packets: u64,
     /// Their bytes as received, SRTP included.
     pub(crate) forwarded_bytes: u64,
-    /// Opened ones that were sent in the window.
-    pub(crate) delivered_packets: u64,
     /// Those of them that are pictures.
     pub(crate) forwarded_video: u64,
-    /// Sent in the window by all participants.
+    /// Opened ones that were sent in it, whenever they arrived.
+    pub(crate) delivered_packets: u64,
+    /// Sent in it by all microphones.
     pub(crate) published_audio: u64,
     /// The same of cameras, by layer, the lowest first. A camera of one layer sends the highest.
     pub(crate) published_layers: [u64; 3],
+}
+
+/// What goes on beside the media, since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Asides {
+    /// Packets that were here before.
     pub(crate) duplicates: u64,
+    /// Packets without content: probes for bandwidth.
     pub(crate) padding_packets: u64,
+    /// Packets of retransmission streams.
     pub(crate) repair_packets: u64,
+    /// Those nobody missed any more.
     pub(crate) needless_repairs: u64,
+    /// Packets the server asked publishers for, and those it was given.
     pub(crate) repairs_asked: u64,
     pub(crate) repairs_sent: u64,
+    /// Keyframes the server asked publishers for.
     pub(crate) keyframes_asked: u64,
+    /// Those receivers asked the server for.
     pub(crate) keyframe_requests_sent: u64,
     pub(crate) nacks_sent: u64,
+    /// Frames the system did not take.
     pub(crate) send_failures: u64,
-    /// Failures that make a server suspect.
+    /// Packets before the keys to open them were there.
+    pub(crate) early_packets: u64,
+    pub(crate) unknown_datagrams: u64,
+}
+
+/// What a correct server never causes, since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Faults {
+    /// SRTP that does not open.
     pub(crate) unauthentic: u64,
     pub(crate) malformed_rtcp: u64,
     pub(crate) foreign_payload_types: u64,
-    pub(crate) unknown_datagrams: u64,
-    pub(crate) early_packets: u64,
+    /// Content that nobody of this run sent.
     pub(crate) foreign_content: u64,
+    /// Content that changed on its way.
     pub(crate) damaged_content: u64,
 }
 
-impl Totals {
-    /// Sent in the window by all cameras.
+impl InWindow {
+    /// Sent in it by all cameras.
     pub(crate) fn published_video(&self) -> u64 {
         self.published_layers.iter().sum()
     }
+}
 
-    /// What a correct server never causes.
-    pub(crate) fn content_errors(&self) -> u64 {
-        self.foreign_content
-            + self.damaged_content
-            + self.foreign_payload_types
-            + self.unauthentic
+impl Faults {
+    pub(crate) fn count(&self) -> u64 {
+        self.unauthentic
             + self.malformed_rtcp
+            + self.foreign_payload_types
+            + self.foreign_content
+            + self.damaged_content
     }
 }
 
@@ -153,20 +184,17 @@ impl Ledger {
         self.watched.reset();
         self.passing.reset();
         self.gaps.reset();
-        self.totals.forwarded_packets = 0;
-        self.totals.forwarded_bytes = 0;
-        self.totals.delivered_packets = 0;
-        self.totals.published_audio = 0;
-        self.totals.forwarded_video = 0;
-        self.totals.published_layers = [0; 3];
+        self.totals.window = InWindow::default();
     }
 
     pub(crate) fn count_published(&mut self, kind: StreamKind, packets: u64) {
         if self.window.contains(Stamp::now()) {
             match kind {
-                StreamKind::Audio => self.totals.published_audio += packets,
+                StreamKind::Audio => self.totals.window.published_audio += packets,
                 StreamKind::Video(layer) => {
-                    if let Some(count) = self.totals.published_layers.get_mut(usize::from(layer)) {
+                    if let Some(count) =
+                        self.totals.window.published_layers.get_mut(usize::from(layer))
+                    {
                         *count += packets;
                     }
                 }
@@ -179,7 +207,7 @@ impl Ledger {
         if !self.window.contains(mark.sent) {
             return;
         }
-        self.totals.delivered_packets += 1;
+        self.totals.window.delivered_packets += 1;
         let histogram = match group {
             Group::Watched => &mut self.watched,
             Group::Passing => &mut self.passing,
@@ -189,8 +217,10 @@ impl Ledger {
 
     pub(crate) fn count_content_error(&mut self, error: ContentError) {
         match error {
-            ContentError::Foreign | ContentError::OtherRun => self.totals.foreign_content += 1,
-            ContentError::Damaged => self.totals.damaged_content += 1,
+            ContentError::Foreign | ContentError::OtherRun => {
+                self.totals.faults.foreign_content += 1
+            }
+            ContentError::Damaged => self.totals.faults.damaged_content += 1,
         }
     }
 
@@ -239,7 +269,7 @@ mod tests {
         for sent in [999_999, 1_000_000, 1_999_999, 2_000_000] {
             ledger.count_delivered(&mark(at(sent)), at(sent + 50_000), Group::Watched);
         }
-        assert_eq!(ledger.totals.delivered_packets, 2);
+        assert_eq!(ledger.totals.window.delivered_packets, 2);
         assert_eq!(ledger.latency(Group::Watched).max(), 50);
         assert_eq!(ledger.latency(Group::Passing).len(), 0);
     }

@@ -67,16 +67,28 @@ pub(crate) struct Participant {
     announced: Option<(Role, String)>,
     srtp: Option<Srtp>,
     sources: Vec<Source>,
-    transport_sequence: u16,
-    /// The header extension in which the server numbers packets across streams.
-    transport_sequence_id: Option<u8>,
     streams: HashMap<Ssrc, Stream>,
-    /// Whether any of its streams does.
+    /// Whether any of them misses something.
     misses_packets: bool,
-    /// For feedback on the whole transport.
-    arrivals: ArrivalLog,
+    across: AcrossStreams,
     reports: Reports,
     timeline: Timeline,
+}
+
+/// Transport-wide congestion control: packets are numbered across the streams of a transport.
+struct AcrossStreams {
+    /// The next packet to be sent.
+    next: u16,
+    /// The header extension in which the server numbers what it sends, if it does.
+    id: Option<u8>,
+    /// What of it arrived, for feedback.
+    arrivals: ArrivalLog,
+}
+
+impl AcrossStreams {
+    fn new() -> Self {
+        Self { next: fastrand::u16(..), id: None, arrivals: ArrivalLog::default() }
+    }
 }
 
 struct Srtp {
@@ -114,11 +126,9 @@ impl Participant {
             announced: None,
             srtp: None,
             sources: newcomer.sources,
-            transport_sequence: fastrand::u16(..),
-            transport_sequence_id: None,
             streams: HashMap::new(),
             misses_packets: false,
-            arrivals: ArrivalLog::default(),
+            across: AcrossStreams::new(),
             reports: Reports::new(now),
             timeline: Timeline::default(),
         }
@@ -190,7 +200,7 @@ impl Participant {
         if self.announced.is_none() {
             self.announced = Some((remote.role, remote.fingerprint));
         }
-        self.transport_sequence_id = remote.transport_sequence;
+        self.across.id = remote.transport_sequence;
         for source in &mut self.sources {
             source.set_transport_sequence(remote.transport_sequence.is_some());
         }
@@ -249,7 +259,7 @@ impl Participant {
                     self.handle_rtcp(datagram, now, ledger);
                 }
                 Some(128..=191) => self.handle_rtp(datagram, arrived, ledger),
-                Some(_) | None => ledger.totals.unknown_datagrams += 1,
+                Some(_) | None => ledger.totals.asides.unknown_datagrams += 1,
             }
         }
         Ok(())

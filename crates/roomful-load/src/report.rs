@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cli::Common;
+use crate::engine::Snapshot;
+use crate::ledger::{Asides, Faults};
 use crate::signalling::JoinRecord;
 use crate::workload::Measured;
 pub(crate) use joins::{JoinPhases, WhoseJoins};
@@ -24,6 +26,9 @@ const LIKE_PACKETS: f64 = 0.02;
 const LIKE_LATENCY: f64 = 0.5;
 const LIKE_MICROS: f64 = 300.0;
 
+/// Different reasons for failures that are told.
+const MAX_REASONS: usize = 5;
+
 /// See the module text. Field names are the ones of the JSON file.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
@@ -37,6 +42,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) media: Media,
     #[serde(flatten)]
+    pub(crate) loss: Loss,
+    #[serde(flatten)]
     pub(crate) server: Server,
     /// Processor time of this program as a share of one core.
     pub(crate) generator_share: f64,
@@ -47,8 +54,17 @@ pub(crate) struct Report {
     /// Joins that did not.
     pub(crate) joins_unfinished: u64,
     pub(crate) join_phases_ms: JoinPhases,
+    #[serde(flatten)]
+    pub(crate) failed: Failed,
+    pub(crate) asides: Asides,
+    pub(crate) faults: Faults,
+}
+
+/// Participants who did not stay.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Failed {
     pub(crate) failures: u64,
-    /// Why participants failed, the first few.
+    /// Why, the first few.
     pub(crate) failure_reasons: Vec<String>,
 }
 
@@ -61,33 +77,36 @@ pub(crate) struct Media {
     pub(crate) packets_expected: Option<u64>,
     /// What arrived in the window, each packet of each receiver once.
     pub(crate) packets_received: u64,
+    pub(crate) bytes_received: u64,
     /// Packets of pictures that everybody's wishes add up to, and those that arrived: a server that sheds
     /// load sends lower layers, or none.
     pub(crate) video_expected: Option<u64>,
     pub(crate) video_received: u64,
-    pub(crate) bytes_received: u64,
-    /// Never arrived, not even repaired.
-    pub(crate) packets_lost: u64,
-    pub(crate) loss_percent: f64,
-    /// Did not arrive by themselves: lost, or repaired when asked for.
-    pub(crate) packets_missing: u64,
-    pub(crate) missing_percent: f64,
     /// Streams received, one for each receiver and track.
     pub(crate) streams: u64,
-    /// The most one stream lost.
-    pub(crate) worst_stream_lost: u64,
-    pub(crate) packets_repaired: u64,
-    pub(crate) packets_reordered: u64,
-    pub(crate) packets_duplicated: u64,
-    pub(crate) content_errors: u64,
     /// From the publisher's send call to the kernel's receive stamp.
     pub(crate) latency_us: Option<Percentiles>,
     /// The same for those who come and go.
     pub(crate) passing_latency_us: Option<Percentiles>,
     /// Longest pause between two packets of one stream.
     pub(crate) longest_gap_ms: f64,
-    pub(crate) nacks_sent: u64,
-    pub(crate) keyframe_requests_sent: u64,
+}
+
+/// Packets that did not arrive, and what became of them.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Loss {
+    /// Never arrived, not even repaired.
+    pub(crate) packets_lost: u64,
+    pub(crate) loss_percent: f64,
+    /// The most one stream lost.
+    pub(crate) worst_stream_lost: u64,
+    /// Did not arrive by themselves: lost, or repaired when asked for.
+    pub(crate) packets_missing: u64,
+    pub(crate) missing_percent: f64,
+    pub(crate) packets_repaired: u64,
+    pub(crate) packets_reordered: u64,
+    /// What a correct server never causes.
+    pub(crate) content_errors: u64,
 }
 
 /// What the server used, if its process was given.
@@ -130,12 +149,6 @@ impl Report {
         let snapshot = &measured.snapshot;
         let profiles: Vec<&str> = snapshot.profiles.keys().copied().collect();
         let (earlier, later) = &measured.generator;
-        let mut reasons: Vec<String> =
-            records.iter().filter_map(|record| record.failure.clone()).collect();
-        let failures = snapshot.failures + reasons.len() as u64;
-        reasons.extend(snapshot.reasons.iter().cloned());
-        reasons.dedup();
-        reasons.truncate(5);
         let joins = joins::Chosen::of(
             joins::combine(&records, &snapshot.timelines),
             findings.joins,
@@ -149,14 +162,16 @@ impl Report {
             void: None,
             srtp: profiles.join("+"),
             media: Media::new(&measured, expected, findings.video_expected),
+            loss: Loss::new(&measured, expected),
             server: Server::new(&measured),
             generator_share: later.share_since(earlier),
             joins_per_second: joins.rate(),
             joins_unfinished: joins.unfinished(),
             join_ms: joins.whole(),
             join_phases_ms: joins.phases(),
-            failures,
-            failure_reasons: reasons,
+            failed: Failed::new(&records, snapshot),
+            asides: snapshot.totals.asides,
+            faults: snapshot.totals.faults,
         };
         report.void = report.fault(common.measuring.max_loss);
         report
@@ -175,20 +190,21 @@ impl Report {
                 "the generator used {percent:.0} % of a core: its own waiting shows"
             ));
         }
-        if self.media.content_errors > 0 {
-            let errors = self.media.content_errors;
+        if self.loss.content_errors > 0 {
+            let errors = self.loss.content_errors;
             return Some(format!("{errors} packets carried what nobody sent to their receiver"));
         }
-        if self.failures > 0 {
-            let reason = self.failure_reasons.first().map_or("", String::as_str);
-            return Some(format!("{} participants failed: {reason}", self.failures));
+        let Failed { failures, failure_reasons } = &self.failed;
+        if *failures > 0 {
+            let reason = failure_reasons.first().map_or("", String::as_str);
+            return Some(format!("{failures} participants failed: {reason}"));
         }
         if self.joins_unfinished > 0 {
             let unfinished = self.joins_unfinished;
             return Some(format!("{unfinished} participants joined and received nothing"));
         }
-        if self.media.loss_percent > max_loss {
-            return Some(format!("{:.3} % of the packets were lost", self.media.loss_percent));
+        if self.loss.loss_percent > max_loss {
+            return Some(format!("{:.3} % of the packets were lost", self.loss.loss_percent));
         }
         if self.media.packets_received == 0 && self.media.packets_published > 0 {
             return Some("nothing was received".into());
@@ -241,38 +257,57 @@ pub(crate) fn progress(line: &str) {
 impl Media {
     fn new(measured: &Measured, expected: Option<u64>, video_expected: Option<u64>) -> Self {
         let snapshot = &measured.snapshot;
-        let totals = &snapshot.totals;
-        let received = totals.forwarded_packets;
-        // What is lost at the end of a stream shows only against what was published.
-        let by_numbers = snapshot.lost_packets();
-        let lost = expected
-            .filter(|_| totals.delivered_packets > 0 && !measured.is_light)
-            .map_or(by_numbers, |expected| expected.saturating_sub(totals.delivered_packets));
-        let missing = snapshot.missed.missing.saturating_sub(snapshot.missed.reordered);
-        let of = expected.unwrap_or(received + lost).max(1);
+        let window = &snapshot.totals.window;
         Self {
-            packets_published: totals.published_audio + totals.published_video(),
+            packets_published: window.published_audio + window.published_video(),
             packets_expected: expected,
-            packets_received: received,
+            packets_received: window.forwarded_packets,
+            bytes_received: window.forwarded_bytes,
             video_expected,
-            video_received: totals.forwarded_video,
-            bytes_received: totals.forwarded_bytes,
-            packets_lost: lost,
-            loss_percent: 100.0 * lost as f64 / of as f64,
+            video_received: window.forwarded_video,
             streams: snapshot.streams,
-            packets_missing: missing,
-            missing_percent: 100.0 * missing as f64 / of as f64,
-            worst_stream_lost: snapshot.worst_stream_lost,
-            packets_repaired: snapshot.missed.repaired,
-            packets_reordered: snapshot.missed.reordered,
-            packets_duplicated: totals.duplicates,
-            content_errors: totals.content_errors(),
-            latency_us: Percentiles::of(&snapshot.watched, 1.0),
-            passing_latency_us: Percentiles::of(&snapshot.passing, 1.0),
+            latency_us: Percentiles::of(&snapshot.watched),
+            passing_latency_us: Percentiles::of(&snapshot.passing),
             longest_gap_ms: snapshot.gaps.max() as f64 / 1000.0,
-            nacks_sent: totals.nacks_sent,
-            keyframe_requests_sent: totals.keyframe_requests_sent,
         }
+    }
+}
+
+impl Loss {
+    fn new(measured: &Measured, expected: Option<u64>) -> Self {
+        let snapshot = &measured.snapshot;
+        let (missed, window) = (&snapshot.missed, &snapshot.totals.window);
+        // What is lost at the end of a stream shows only against what was published.
+        let lost = match expected {
+            Some(expected) if !measured.is_light => {
+                expected.saturating_sub(window.delivered_packets)
+            }
+            Some(_) | None => snapshot.lost_packets(),
+        };
+        let missing = missed.missing.saturating_sub(missed.reordered);
+        let of = expected.unwrap_or(window.forwarded_packets + lost).max(1) as f64;
+        Self {
+            packets_lost: lost,
+            loss_percent: 100.0 * lost as f64 / of,
+            worst_stream_lost: snapshot.worst_stream_lost,
+            packets_missing: missing,
+            missing_percent: 100.0 * missing as f64 / of,
+            packets_repaired: missed.repaired,
+            packets_reordered: missed.reordered,
+            content_errors: snapshot.totals.faults.count(),
+        }
+    }
+}
+
+impl Failed {
+    fn new(records: &[JoinRecord], snapshot: &Snapshot) -> Self {
+        let mut reasons: Vec<String> =
+            records.iter().filter_map(|record| record.failure.clone()).collect();
+        let failures = snapshot.failures + reasons.len() as u64;
+        reasons.extend(snapshot.reasons.iter().cloned());
+        reasons.dedup();
+        reasons.truncate(MAX_REASONS);
+        Self { failures, failure_reasons: reasons }
     }
 }
 
@@ -280,7 +315,7 @@ impl Server {
     fn new(measured: &Measured) -> Self {
         let Some((before, after)) = &measured.server else { return Self::default() };
         let cpu = after.cpu_since(before).as_secs_f64() * 1e6;
-        let packets = measured.snapshot.totals.forwarded_packets;
+        let packets = measured.snapshot.totals.window.forwarded_packets;
         Self {
             cpu_us_per_forwarded_packet: (packets > 0).then(|| cpu / packets as f64),
             server_share: Some(after.share_since(before)),
@@ -291,14 +326,14 @@ impl Server {
 }
 
 impl Percentiles {
-    /// `None` without samples. `scale` turns the histogram's unit into the wanted one.
-    pub(crate) fn of(histogram: &Histogram<u64>, scale: f64) -> Option<Self> {
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 * scale;
+    /// In the histogram's unit. `None` without samples.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64;
         (!histogram.is_empty()).then(|| Self {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
-            max: histogram.max() as f64 * scale,
+            max: histogram.max() as f64,
             samples: histogram.len(),
         })
     }

@@ -76,17 +76,30 @@ pub(crate) struct Source {
     /// Said until the server reports on the stream.
     is_known: bool,
     wants_keyframe: bool,
-    first_seq: u16,
-    sent: u64,
-    frame: u64,
-    first_timestamp: u32,
-    payload_octets: u32,
-    repairs_sent: u64,
+    begin: Begin,
+    sent: Sent,
     /// 0 loudest, 127 silence (RFC 6464).
     level: u8,
     history: Vec<Kept>,
     /// The first packet of the last frame, as sent.
     last_sent: Vec<u8>,
+}
+
+/// Where the stream's numbers begin.
+#[derive(Clone, Copy)]
+struct Begin {
+    seq: u16,
+    timestamp: u32,
+}
+
+/// What was sent so far.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    packets: u64,
+    frames: u64,
+    /// Payload; wraps, as reports of it do.
+    octets: u32,
+    repairs: u64,
 }
 
 #[derive(Clone, Default)]
@@ -141,14 +154,13 @@ impl Source {
             negotiated,
             is_known: false,
             wants_keyframe: true,
-            // Browsers begin in the lower half (RFC 3711 §3.3.1 asks for it: a wrap right at the start
-            // that is lost cannot be noticed).
-            first_seq: fastrand::u16(..0x8000),
-            sent: 0,
-            frame: 0,
-            first_timestamp: fastrand::u32(..),
-            payload_octets: 0,
-            repairs_sent: 0,
+            begin: Begin {
+                // Browsers begin in the lower half (RFC 3711 §3.3.1 asks for it: a wrap right at the
+                // start that is lost cannot be noticed).
+                seq: fastrand::u16(..0x8000),
+                timestamp: fastrand::u32(..),
+            },
+            sent: Sent::default(),
             level: 127,
             history: Vec::new(),
             last_sent: Vec::new(),
@@ -175,27 +187,27 @@ impl Source {
     }
 
     pub(crate) fn packets(&self) -> u64 {
-        self.sent
+        self.sent.packets
     }
 
     pub(crate) fn octets(&self) -> u32 {
-        self.payload_octets
+        self.sent.octets
     }
 
     /// The timestamp of the last frame.
     pub(crate) fn timestamp(&self) -> u32 {
         let ticks = self.shape.interval.as_secs_f64() * f64::from(self.format.clock_rate());
-        let frame = self.frame.saturating_sub(1);
+        let frame = self.sent.frames.saturating_sub(1);
         // Cut to 32 bits, as timestamps wrap.
-        self.first_timestamp.wrapping_add((frame as f64 * ticks).round() as u64 as u32)
+        self.begin.timestamp.wrapping_add((frame as f64 * ticks).round() as u64 as u32)
     }
 
     /// Seals the next frame into `batch`. What it does not seal is not sent: the sealer has refused.
     pub(crate) fn write_frame(&mut self, sending: &mut Sending<'_>, batch: &mut Batch) {
         let is_keyframe = std::mem::take(&mut self.wants_keyframe);
         let count = self.shape.packets_per_frame;
-        let frame = self.frame;
-        self.frame += 1;
+        let frame = self.sent.frames;
+        self.sent.frames += 1;
         let timestamp = self.timestamp();
         let sent = Stamp::now();
         for index in 0..count {
@@ -205,7 +217,7 @@ impl Source {
                 run: sending.run,
                 publisher: sending.publisher,
                 stream: self.kind,
-                seq: self.sent,
+                seq: self.sent.packets,
                 sent,
             };
             // Marker: end of a frame (RFC 7741 §4.1), or the start of talking (RFC 3551 §4.1).
@@ -214,12 +226,13 @@ impl Source {
             let mut bytes = std::mem::take(&mut self.history[kept].payload);
             payload::write(self.format, position, &mut bytes);
             mark.write(&mut bytes);
-            let seq = u64::from(self.first_seq) + self.sent;
+            let seq = u64::from(self.begin.seq) + self.sent.packets;
             let stream = Packet { ssrc: self.ssrc, seq, timestamp, marker, is_repair: false };
             self.seal(stream, &bytes, sending, batch);
             self.history[kept].payload = bytes;
-            self.payload_octets = self.payload_octets.wrapping_add(self.shape.payload_bytes as u32);
-            self.sent += 1;
+            let octets = self.shape.payload_bytes as u32;
+            self.sent.octets = self.sent.octets.wrapping_add(octets);
+            self.sent.packets += 1;
         }
         self.last_sent.clear();
         self.last_sent.extend_from_slice(batch.bytes.get(..batch.segment).unwrap_or_default());
@@ -244,21 +257,21 @@ impl Source {
         let mut payload = seq.to_be_bytes().to_vec();
         payload.extend(&kept.payload);
         let (timestamp, marker) = (kept.timestamp, kept.marker);
-        let packet = Packet { ssrc, seq: self.repairs_sent, timestamp, marker, is_repair: true };
-        self.repairs_sent += 1;
+        let packet = Packet { ssrc, seq: self.sent.repairs, timestamp, marker, is_repair: true };
+        self.sent.repairs += 1;
         self.seal(packet, &payload, sending, batch);
         true
     }
 
     /// Finds a place in the history for the next packet; returns its index.
     fn keep(&mut self, timestamp: u32, marker: bool) -> usize {
-        let index = (self.sent % HISTORY as u64) as usize;
+        let index = (self.sent.packets % HISTORY as u64) as usize;
         if self.history.len() <= index {
             self.history
                 .push(Kept { payload: vec![0; self.shape.payload_bytes], ..Kept::default() });
         }
         let kept = &mut self.history[index];
-        kept.seq = u64::from(self.first_seq) + self.sent;
+        kept.seq = u64::from(self.begin.seq) + self.sent.packets;
         kept.timestamp = timestamp;
         kept.marker = marker;
         index

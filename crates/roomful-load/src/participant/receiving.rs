@@ -19,15 +19,15 @@ const MAX_STREAMS: usize = 4096;
 impl Participant {
     pub(super) fn handle_rtp(&mut self, packet: &mut [u8], at: At, ledger: &mut Ledger) {
         let Ok(header) = RtpHeader::parse(packet) else {
-            ledger.totals.unknown_datagrams += 1;
+            ledger.totals.asides.unknown_datagrams += 1;
             return;
         };
-        let number = self.transport_sequence_id.and_then(|id| header.extension(packet, id));
+        let number = self.across.id.and_then(|id| header.extension(packet, id));
         if let Some(TransportSequence(number)) = number.and_then(TransportSequence::parse) {
-            self.arrivals.record(number, packet.len(), at.instant);
+            self.across.arrivals.record(number, packet.len(), at.instant);
         }
         let Some(format) = Format::of(header.payload_type) else {
-            ledger.totals.foreign_payload_types += 1;
+            ledger.totals.faults.foreign_payload_types += 1;
             return;
         };
         if let Format::Repair(_) = format {
@@ -35,7 +35,7 @@ impl Participant {
             return;
         }
         let Some(srtp) = &mut self.srtp else {
-            ledger.totals.early_packets += 1;
+            ledger.totals.asides.early_packets += 1;
             return;
         };
         if self.streams.len() >= MAX_STREAMS && !self.streams.contains_key(&header.ssrc) {
@@ -54,7 +54,7 @@ impl Participant {
                     let payload = opened.header.payload(plain).unwrap_or_default();
                     if payload.is_empty() {
                         // Padding alone: a probe for bandwidth.
-                        ledger.totals.padding_packets += 1;
+                        ledger.totals.asides.padding_packets += 1;
                         stream.handle_packet(header.sequence, header.timestamp, at.instant);
                         return;
                     }
@@ -69,7 +69,7 @@ impl Participant {
         let arrival = stream.handle_packet(header.sequence, header.timestamp, at.instant);
         self.misses_packets |= stream.nack.missing() > 0;
         if arrival == Arrival::Duplicate {
-            ledger.totals.duplicates += 1;
+            ledger.totals.asides.duplicates += 1;
             return;
         }
         self.timeline.first_packet.get_or_insert(at.instant);
@@ -83,7 +83,7 @@ impl Participant {
             Ok(opened) => opened,
             Err(error) => return ledger.count_unopened(error),
         };
-        ledger.totals.repair_packets += 1;
+        ledger.totals.asides.repair_packets += 1;
         let plain = packet.get(..opened.plain_len).unwrap_or_default();
         let payload = opened.header.payload(plain).unwrap_or_default();
         // Without a payload it probes for bandwidth.
@@ -93,7 +93,7 @@ impl Participant {
         let fills = |stream: &mut &mut Stream| stream.handle_repair(seq) == Arrival::New;
         let Some(stream) = pictures.find_map(|mut stream| fills(&mut stream).then_some(stream))
         else {
-            ledger.totals.needless_repairs += 1;
+            ledger.totals.asides.needless_repairs += 1;
             return;
         };
         let content = Some(payload::read(stream.format, original, ledger.run));
@@ -114,9 +114,9 @@ fn count(
     ledger.totals.packets += 1;
     let in_window = ledger.window.contains(arrived);
     if in_window {
-        ledger.totals.forwarded_packets += 1;
-        ledger.totals.forwarded_bytes += bytes as u64;
-        ledger.totals.forwarded_video += u64::from(stream.format != Format::Opus);
+        ledger.totals.window.forwarded_packets += 1;
+        ledger.totals.window.forwarded_bytes += bytes as u64;
+        ledger.totals.window.forwarded_video += u64::from(stream.format != Format::Opus);
     }
     match content {
         Some(Ok(content)) => {
@@ -136,9 +136,9 @@ fn count(
 impl Ledger {
     fn count_unopened(&mut self, error: OpenError) {
         match error {
-            OpenError::Replayed | OpenError::TooOld => self.totals.duplicates += 1,
+            OpenError::Replayed | OpenError::TooOld => self.totals.asides.duplicates += 1,
             OpenError::TooShort | OpenError::BadHeader | OpenError::Unauthentic => {
-                self.totals.unauthentic += 1;
+                self.totals.faults.unauthentic += 1;
             }
         }
     }

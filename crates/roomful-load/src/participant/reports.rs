@@ -35,13 +35,13 @@ impl Participant {
     pub(super) fn handle_rtcp(&mut self, packet: &mut [u8], now: Instant, ledger: &mut Ledger) {
         let Some(srtp) = &mut self.srtp else { return };
         let Ok(length) = srtp.opener.open_rtcp(packet) else {
-            ledger.totals.unauthentic += 1;
+            ledger.totals.faults.unauthentic += 1;
             return;
         };
         let compound = packet.get(..length).unwrap_or_default();
         for item in packets(compound) {
             let Ok(item) = item else {
-                ledger.totals.malformed_rtcp += 1;
+                ledger.totals.faults.malformed_rtcp += 1;
                 return;
             };
             self.handle_rtcp_item(&item, now, ledger);
@@ -84,7 +84,7 @@ impl Participant {
     fn want_keyframe(&mut self, media: Ssrc, ledger: &mut Ledger) {
         if let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == media) {
             source.want_keyframe();
-            ledger.totals.keyframes_asked += 1;
+            ledger.totals.asides.keyframes_asked += 1;
         }
     }
 
@@ -101,11 +101,11 @@ impl Participant {
             if stream.nack.poll_timeout().is_some_and(|at| at <= now)
                 && writer.nack(own, stream.ssrc, stream.nack.poll(now))
             {
-                ledger.totals.nacks_sent += 1;
+                ledger.totals.asides.nacks_sent += 1;
             }
             self.misses_packets |= stream.nack.missing() > 0;
             if stream.poll_keyframe_request(now) && writer.pli(own, stream.ssrc) {
-                ledger.totals.keyframe_requests_sent += 1;
+                ledger.totals.asides.keyframe_requests_sent += 1;
             }
         }
         let length = writer.len();
@@ -141,7 +141,7 @@ impl Participant {
 
     /// Says what arrived when, where the server numbers its packets across streams.
     fn send_transport_feedback(&mut self, now: Instant) {
-        if self.arrivals.poll_timeout().is_none_or(|at| at > now) {
+        if self.across.arrivals.poll_timeout().is_none_or(|at| at > now) {
             return;
         }
         let (own, media) = (self.own_ssrc(), self.streams.keys().next().copied());
@@ -150,7 +150,7 @@ impl Participant {
             return;
         };
         let mut writer = RtcpWriter::new(out);
-        self.arrivals.write_feedback(own, media.unwrap_or(own), &mut writer, now);
+        self.across.arrivals.write_feedback(own, media.unwrap_or(own), &mut writer, now);
         let length = writer.len();
         self.send_rtcp(&mut buffer, length);
     }

@@ -22,7 +22,7 @@ impl Participant {
         }
         ledger.count_published(source.kind, sent);
         if udp::send_batch(&self.socket, &batch.bytes, batch.segment).is_err() {
-            ledger.totals.send_failures += 1;
+            ledger.totals.asides.send_failures += 1;
         }
     }
 
@@ -38,7 +38,7 @@ impl Participant {
         };
         let mut batch = std::mem::take(&mut ledger.batch);
         for seq in seqs {
-            ledger.totals.repairs_asked += 1;
+            ledger.totals.asides.repairs_asked += 1;
             let mut found = false;
             self.with_source(index, ledger.run, &mut batch, |source, sending, batch| {
                 found = source.write_repair(seq, sending, batch);
@@ -46,7 +46,7 @@ impl Participant {
             if found {
                 // One by one: repaired packets need not have the same length.
                 self.send(&batch.bytes);
-                ledger.totals.repairs_sent += 1;
+                ledger.totals.asides.repairs_sent += 1;
             }
         }
         ledger.batch = batch;
@@ -67,7 +67,7 @@ impl Participant {
             run,
             publisher: self.id,
             sealer: &srtp.sealer,
-            transport_sequence: &mut self.transport_sequence,
+            transport_sequence: &mut self.across.next,
         };
         write(source, &mut sending, batch);
     }

@@ -8,7 +8,7 @@ impl Report {
     /// Lines of a name and a value, and a last one that says whether the run counts.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::default();
-        let media = &self.media;
+        let (media, loss) = (&self.media, &self.loss);
         table.row("workload", format!("{}, {} participants", self.workload, self.participants));
         table.row("measured", format!("{:.1} s", self.seconds));
         table.row("SRTP", &self.srtp);
@@ -22,18 +22,16 @@ impl Report {
             let share = format!("{} of {expected} ({percent:.1} %)", media.video_received);
             table.row("packets of pictures wished for", share);
         }
-        let loss = format!("{} ({:.4} %)", media.packets_lost, media.loss_percent);
-        table.row("packets lost", loss);
-        let missing = format!("{} ({:.4} %)", media.packets_missing, media.missing_percent);
+        let lost = format!("{} ({:.4} %)", loss.packets_lost, loss.loss_percent);
+        table.row("packets lost", lost);
+        let missing = format!("{} ({:.4} %)", loss.packets_missing, loss.missing_percent);
         table.row("  before repair", missing);
+        let others = (loss.packets_repaired, loss.packets_reordered, self.asides.duplicates);
         table.row(
             "repaired, reordered, duplicated",
-            format!(
-                "{}, {}, {}",
-                media.packets_repaired, media.packets_reordered, media.packets_duplicated
-            ),
+            format!("{}, {}, {}", others.0, others.1, others.2),
         );
-        table.row("content errors", media.content_errors);
+        table.row("content errors", loss.content_errors);
         table.percentiles("latency", media.latency_us, "µs");
         table.percentiles("latency of those passing", media.passing_latency_us, "µs");
         table.row("longest gap in a stream", format!("{:.1} ms", media.longest_gap_ms));
@@ -45,8 +43,8 @@ impl Report {
             table.percentiles(&format!("  {name}"), phase, "ms");
         }
         self.costs(&mut table);
-        if self.failures > 0 {
-            table.row("failed participants", self.failures);
+        if self.failed.failures > 0 {
+            table.row("failed participants", self.failed.failures);
         }
         match &self.void {
             Some(reason) => table.row("VOID", reason),

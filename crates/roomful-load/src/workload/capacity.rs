@@ -26,6 +26,8 @@ struct Limit {
     reason: String,
     /// This program was at its limit, not the server.
     is_own: bool,
+    /// Somebody failed: who is left is no audience to go on with.
+    is_final: bool,
 }
 
 pub(super) async fn run(mut scene: Scene<'_>, wanted: &Capacity) -> anyhow::Result<String> {
@@ -42,6 +44,9 @@ pub(super) async fn run(mut scene: Scene<'_>, wanted: &Capacity) -> anyhow::Resu
         match audience.try_size(&mut scene, viewers, wanted).await? {
             Ok(report) => best = Some(Step { viewers, report }),
             Err(found) => limit = Some(found),
+        }
+        if limit.as_ref().is_some_and(|limit| limit.is_final) {
+            break;
         }
         let borne = best.as_ref().map_or(0, |step| step.viewers);
         viewers = match &limit {
@@ -87,10 +92,10 @@ impl Audience {
         }
         if let Err(error) = scene.settle(viewers + 1, viewers).await {
             let reason = format!("{error:#}");
-            return Ok(Err(Limit { viewers, reason, is_own: false }));
+            return Ok(Err(Limit { viewers, reason, is_own: false, is_final: true }));
         }
         let measured = measure(scene.engine, scene.common).await?;
-        let video = measured.snapshot.totals.published_video();
+        let video = measured.snapshot.totals.window.published_video();
         let findings = Findings {
             workload: "stage",
             participants: viewers + 1,
@@ -107,12 +112,13 @@ impl Audience {
 fn judge(report: Report, viewers: u32, wanted: &Capacity) -> Result<Report, Limit> {
     let is_own = report.is_generators_fault();
     if let Some(reason) = report.void.clone() {
-        return Err(Limit { viewers, reason, is_own });
+        let is_final = report.failed.failures > 0;
+        return Err(Limit { viewers, reason, is_own, is_final });
     }
     let late = report.media.latency_us.map_or(0.0, |latency| latency.p99 / 1000.0);
     if late > wanted.max_latency {
         let reason = format!("one packet in a hundred took longer than {late:.0} ms");
-        return Err(Limit { viewers, reason, is_own });
+        return Err(Limit { viewers, reason, is_own, is_final: false });
     }
     Ok(report)
 }
@@ -133,7 +139,7 @@ fn sentence(scene: &Scene<'_>, best: Option<&Step>, limit: Option<&Limit>) -> St
         }
     };
     match limit {
-        Some(Limit { viewers, reason, is_own: false }) => {
+        Some(Limit { viewers, reason, is_own: false, .. }) => {
             text += &format!(" With {viewers} viewers, {reason}.");
         }
         Some(Limit { viewers, is_own: true, .. }) => {

@@ -27,7 +27,7 @@ pub(super) async fn run(mut scene: Scene<'_>, participants: u32) -> anyhow::Resu
     }
     scene.settle(participants, if participants > 1 { participants } else { 0 }).await?;
     let measured = measure(scene.engine, scene.common).await?;
-    let [low, _, high] = measured.snapshot.totals.published_layers;
+    let [low, _, high] = measured.snapshot.totals.window.published_layers;
     let others = u64::from(participants).saturating_sub(2);
     let video_expected = Some(low * others + if participants > 1 { high } else { 0 });
     let findings = Findings {

@@ -12,9 +12,15 @@ use crate::engine::{Command, Snapshot};
 use crate::ledger::Window;
 use crate::process::{ProcessId, Usage};
 
-/// What was sent within the window is waited for this long after it: longer than any latency worth
-/// counting and than the usual repairs take.
+/// What was sent within the window is waited for at least this long after it: longer than usual repairs
+/// take.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// And as long as more of it comes, but not longer than this: what is later is as good as lost.
+const LONGEST_GRACE: Duration = Duration::from_secs(3);
+
+/// Pause between two looks whether more came.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Time for the window's announcement to reach the media thread before it opens.
 const NOTICE: Duration = Duration::from_millis(50);
@@ -47,8 +53,7 @@ pub(super) async fn measure(engine: &Handle, common: &Common) -> anyhow::Result<
     let before = usage(server)?;
     pass(engine, server, length, "measuring").await?;
     let after = usage(server)?;
-    sleep(GRACE).await;
-    let snapshot = engine.report().await?;
+    let snapshot = last_arrivals(engine).await?;
     Ok(Measured {
         seconds: length.as_secs_f64(),
         snapshot,
@@ -57,6 +62,22 @@ pub(super) async fn measure(engine: &Handle, common: &Common) -> anyhow::Result<
         generator: (before.1, after.1),
         opened,
     })
+}
+
+/// Waits for what is still on its way: an overloaded server is late by seconds, and late is not lost.
+async fn last_arrivals(engine: &Handle) -> anyhow::Result<Snapshot> {
+    let closed = Instant::now();
+    sleep(GRACE).await;
+    let mut before = engine.report().await?;
+    loop {
+        sleep(LOOK).await;
+        let now = engine.report().await?;
+        let delivered = |snapshot: &Snapshot| snapshot.totals.window.delivered_packets;
+        if delivered(&now) == delivered(&before) || closed.elapsed() > LONGEST_GRACE {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 /// Lets time pass, with a line a second about it.

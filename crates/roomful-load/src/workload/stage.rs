@@ -21,7 +21,7 @@ pub(super) async fn run(
     }
     scene.settle(viewers + 1, viewers).await?;
     let measured = measure(scene.engine, scene.common).await?;
-    let video = measured.snapshot.totals.published_video();
+    let video = measured.snapshot.totals.window.published_video();
     let findings = Findings {
         workload: "stage",
         participants: viewers + 1,
