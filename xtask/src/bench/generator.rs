@@ -1,5 +1,6 @@
 //! Calling the load generator and reading what it found.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use super::workload::Workload;
 
 /// Seconds between the last participant's arrival and the measuring: first keyframes are through, timers run evenly.
 const WARMUP: f64 = 2.0;
+
+/// The SRTP profile for every server: AES-128-GCM, which browsers offer and the floor uses.
+const SRTP: &str = "gcm128";
 
 /// How long a run may take beyond what is planned, and how often the planned time for gathering may pass. A server that
 /// needs longer for admitting everybody does not hold them.
@@ -35,17 +39,24 @@ pub(crate) struct Load {
     pub(crate) garbage: u32,
     /// Whether receivers open every packet, or look at headers and open one in 64.
     pub(crate) light: bool,
+    /// Where participants send media to instead of to the server.
+    pub(crate) via: Option<SocketAddr>,
 }
 
 impl Load {
     /// A workload and nothing beside it.
     pub(crate) fn of(workload: Workload) -> Self {
-        Self { workload, garbage: 0, light: false }
+        Self { workload, garbage: 0, light: false, via: None }
     }
 
     /// The same in light mode, for more participants than the generator could listen to otherwise.
     pub(crate) fn light(self) -> Self {
         Self { light: true, ..self }
+    }
+
+    /// The same through somebody in between.
+    pub(crate) fn via(self, proxy: SocketAddr) -> Self {
+        Self { via: Some(proxy), ..self }
     }
 
     /// The same beside garbage.
@@ -65,7 +76,8 @@ impl Load {
         };
         let garbage = (self.garbage > 0).then(|| format!("{} garbage/s", self.garbage));
         let light = self.light.then(|| "light".to_owned());
-        Some([Some(what), garbage, light].into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let via = self.via.map(|_| "by proxy".to_owned());
+        Some([Some(what), garbage, light, via].into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -156,9 +168,12 @@ impl Generator {
         if load.light {
             command.arg("--light");
         }
+        if let Some(proxy) = load.via {
+            command.args(["--via", &proxy.to_string()]);
+        }
         command
             .args(["--seconds", &seconds.to_string(), "--warmup", &WARMUP.to_string()])
-            .args(["--max-loss", &LOSS_PERCENT.to_string()])
+            .args(["--srtp", SRTP, "--max-loss", &LOSS_PERCENT.to_string()])
             .args(["--server-pid", &server.process.id().to_string()]);
     }
 }
@@ -200,7 +215,11 @@ fn read(raw: &Value) -> Result<Measured> {
         p50: number(&format!("{path}/p50")),
         p99: number(&format!("{path}/p99")),
     };
+    let missing = number("/packets_lost").zip(number("/packets_repaired"));
+    let of = number("/packets_expected").or(number("/packets_received"));
+    let missing = missing.zip(of.filter(|of| *of > 0.0));
     Ok(Measured {
+        missing_percent: missing.map(|((lost, repaired), of)| (lost + repaired) / of * 100.0),
         cpu_us_per_packet: number("/cpu_us_per_forwarded_packet"),
         packets: number("/packets_received"),
         loss_percent: number("/loss_percent"),

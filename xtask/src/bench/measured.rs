@@ -20,8 +20,10 @@ pub(crate) struct Measured {
     pub(crate) cpu_us_per_packet: Option<f64>,
     /// Packets that arrived at receivers while measuring.
     pub(crate) packets: Option<f64>,
-    /// Lost packets in a hundred.
+    /// Lost packets in a hundred: those that never came.
     pub(crate) loss_percent: Option<f64>,
+    /// The same with those that came when asked for again.
+    pub(crate) missing_percent: Option<f64>,
     /// Time from the publisher's to the receiver's socket, in microseconds.
     pub(crate) latency_us: Percentiles,
     /// Time from joining to the first media packet, in milliseconds.

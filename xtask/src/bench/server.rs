@@ -114,6 +114,11 @@ impl Server {
     }
 }
 
+/// Where media is received by servers that receive all of it at one address.
+pub(crate) fn media_address() -> SocketAddr {
+    SocketAddr::from((SERVER, MEDIA_PORT))
+}
+
 fn address(subject: Subject) -> SocketAddr {
     match subject {
         Subject::Roomful | Subject::LiveKit => SocketAddr::from((SERVER, PORT)),
