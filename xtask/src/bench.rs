@@ -11,6 +11,7 @@ mod figures;
 mod floor;
 mod generator;
 mod measured;
+mod memory;
 mod network;
 mod options;
 mod peers;

@@ -9,12 +9,13 @@ use super::figures::{Figure, Goal};
 use super::floor::Floor;
 use super::generator::Load;
 use super::measured::Measured;
+use super::memory;
 use super::options::Options;
 use super::runner::{Bench, Rounds, Variant};
 use super::server::Subject::{Janus, LiveKit, Roomful};
 use super::statistics::{Spread, ratios};
 use super::workload::Workload;
-use super::workload::Workload::{Churn, Idle, Stage};
+use super::workload::Workload::{Churn, Stage};
 
 /// Garbage beside the churn of L3, as the goal says.
 const GARBAGE: u32 = 10_000;
@@ -55,11 +56,8 @@ pub(crate) const ALL: &[Experiment] = &[
         name: "memory",
         figures: &["M1", "M2", "M3"],
         quick: true,
-        takes: |options| {
-            let variants = memory_subjects(options).iter().flat_map(|of| memory_variants(*of));
-            rounds(&memory_options(options), &variants.flatten().collect::<Vec<_>>())
-        },
-        run: memory,
+        takes: memory::takes,
+        run: memory::measure,
     },
     Experiment {
         name: "hall",
@@ -297,64 +295,6 @@ fn churn(bench: &mut Bench) -> Result<Vec<Figure>> {
             "ms",
             Goal::AtMost(1.0),
             growth(garbage),
-        ),
-    ])
-}
-
-/// Few and many, so that what a server allocates once is not taken for what a participant costs.
-const FEW: u32 = 50;
-const MANY: u32 = 250;
-
-/// Rounds of the memory's experiment.
-const MEMORY_ROUNDS: u32 = 3;
-
-/// Idle participants, few and many, and viewers, few and many.
-fn memory_variants(subject: super::server::Subject) -> [[Variant; 2]; 2] {
-    let sizes = [FEW, MANY];
-    [
-        sizes.map(|participants| server(subject, Idle { participants })),
-        sizes.map(|viewers| server(subject, Stage { viewers })),
-    ]
-}
-
-/// The peers' memory is told beside ours, where there is time.
-fn memory_subjects(options: &Options) -> &'static [super::server::Subject] {
-    if options.budget.is_some() { &[Roomful] } else { &[Roomful, LiveKit, Janus] }
-}
-
-/// Memory hardly varies from run to run, so fewer of them tell as much.
-fn memory_options(options: &Options) -> Options {
-    Options { pairs: options.pairs.min(MEMORY_ROUNDS), ..options.clone() }
-}
-
-fn memory(bench: &mut Bench) -> Result<Vec<Figure>> {
-    let [idle, viewing] = memory_variants(Roomful);
-    let own = [idle, viewing].concat();
-    let subjects = memory_subjects(&bench.options).iter();
-    let all: Vec<Variant> = subjects.flat_map(|of| memory_variants(*of)).flatten().collect();
-    let runs = bench.rounds(&all, bench.options.pairs.min(MEMORY_ROUNDS))?;
-    let each = |[few, many]: &[Variant; 2]| {
-        let pairs = runs.pairs(many, few, |run| run.peak_kb).into_iter();
-        let grown = pairs.filter_map(|(many, few)| Some(many? - few?));
-        Spread::of(grown.map(|kb| kb / f64::from(MANY - FEW)))
-    };
-    let alone = own.iter().flat_map(|variant| runs.values(variant, |run| run.idle_kb));
-    let alone = Spread::of(alone.flatten().map(|kb| kb / 1024.0));
-    Ok(vec![
-        Figure::new("M1", "resident memory of an idle server", "MB", Goal::AtMost(8.0), alone),
-        Figure::new(
-            "M2",
-            "resident memory of an idle participant",
-            "kB",
-            Goal::AtMost(60.0),
-            each(&idle),
-        ),
-        Figure::new(
-            "M3",
-            "resident memory of a participant that watches a video",
-            "kB",
-            Goal::AtMost(120.0),
-            each(&viewing),
         ),
     ])
 }
