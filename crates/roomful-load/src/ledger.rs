@@ -187,8 +187,10 @@ impl Ledger {
         self.totals.window = InWindow::default();
     }
 
-    pub(crate) fn count_published(&mut self, kind: StreamKind, packets: u64) {
-        if self.window.contains(Stamp::now()) {
+    /// `sent` is what the packets' marks say, so that at the window's edges they count here if they count
+    /// where they arrive.
+    pub(crate) fn count_published(&mut self, kind: StreamKind, sent: Stamp, packets: u64) {
+        if self.window.contains(sent) {
             match kind {
                 StreamKind::Audio => self.totals.window.published_audio += packets,
                 StreamKind::Video(layer) => {
@@ -272,6 +274,18 @@ mod tests {
         assert_eq!(ledger.totals.window.delivered_packets, 2);
         assert_eq!(ledger.latency(Group::Watched).max(), 50);
         assert_eq!(ledger.latency(Group::Passing).len(), 0);
+    }
+
+    #[test]
+    fn what_is_counted_where_it_arrives_is_counted_where_it_leaves() {
+        let mut ledger = Ledger::new(RunId(1), Depth::Full);
+        ledger.open_window(Window { from: at(1_000_000), to: at(2_000_000) });
+        for sent in [999_999, 1_000_000, 1_999_999, 2_000_000] {
+            ledger.count_published(StreamKind::Audio, at(sent), 3);
+            ledger.count_published(StreamKind::Video(2), at(sent), 8);
+        }
+        let window = ledger.totals.window;
+        assert_eq!((window.published_audio, window.published_layers), (6, [0, 0, 16]));
     }
 
     #[test]

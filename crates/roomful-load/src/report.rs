@@ -82,6 +82,9 @@ pub(crate) struct Media {
     /// load sends lower layers, or none.
     pub(crate) video_expected: Option<u64>,
     pub(crate) video_received: u64,
+    /// The same of sound of the loudest; silence may come on top.
+    pub(crate) audio_expected: Option<u64>,
+    pub(crate) audio_received: u64,
     /// Streams received, one for each receiver and track.
     pub(crate) streams: u64,
     /// From the publisher's send call to the kernel's receive stamp.
@@ -138,9 +141,18 @@ pub(crate) struct Findings {
     pub(crate) records: Vec<JoinRecord>,
     /// Packets that must arrive, where the workload determines it.
     pub(crate) expected: Option<u64>,
-    /// The same of pictures, where a server may send less when it sheds load.
-    pub(crate) video_expected: Option<u64>,
+    /// What was asked for, where a server may send less when it sheds load.
+    pub(crate) wishes: Option<Wishes>,
     pub(crate) joins: WhoseJoins,
+}
+
+/// Packets that participants ask for, of those that were published in the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wishes {
+    /// Of pictures, each in the size somebody wants.
+    pub(crate) video: u64,
+    /// Of the sound of those who talk.
+    pub(crate) audio: u64,
 }
 
 impl Report {
@@ -161,7 +173,7 @@ impl Report {
             seconds: measured.seconds,
             void: None,
             srtp: profiles.join("+"),
-            media: Media::new(&measured, expected, findings.video_expected),
+            media: Media::new(&measured, expected, findings.wishes),
             loss: Loss::new(&measured, expected),
             server: Server::new(&measured),
             generator_share: later.share_since(earlier),
@@ -255,7 +267,7 @@ pub(crate) fn progress(line: &str) {
 }
 
 impl Media {
-    fn new(measured: &Measured, expected: Option<u64>, video_expected: Option<u64>) -> Self {
+    fn new(measured: &Measured, expected: Option<u64>, wishes: Option<Wishes>) -> Self {
         let snapshot = &measured.snapshot;
         let window = &snapshot.totals.window;
         Self {
@@ -263,8 +275,10 @@ impl Media {
             packets_expected: expected,
             packets_received: window.forwarded_packets,
             bytes_received: window.forwarded_bytes,
-            video_expected,
+            video_expected: wishes.map(|wishes| wishes.video),
             video_received: window.forwarded_video,
+            audio_expected: wishes.map(|wishes| wishes.audio),
+            audio_received: window.forwarded_packets.saturating_sub(window.forwarded_video),
             streams: snapshot.streams,
             latency_us: Percentiles::of(&snapshot.watched),
             passing_latency_us: Percentiles::of(&snapshot.passing),

@@ -202,8 +202,9 @@ impl Source {
         self.begin.timestamp.wrapping_add((frame as f64 * ticks).round() as u64 as u32)
     }
 
-    /// Seals the next frame into `batch`. What it does not seal is not sent: the sealer has refused.
-    pub(crate) fn write_frame(&mut self, sending: &mut Sending<'_>, batch: &mut Batch) {
+    /// Seals the next frame into `batch`. What it does not seal is not sent: the sealer has refused. Returns
+    /// the moment that the frame's marks tell.
+    pub(crate) fn write_frame(&mut self, sending: &mut Sending<'_>, batch: &mut Batch) -> Stamp {
         let is_keyframe = std::mem::take(&mut self.wants_keyframe);
         let count = self.shape.packets_per_frame;
         let frame = self.sent.frames;
@@ -236,6 +237,7 @@ impl Source {
         }
         self.last_sent.clear();
         self.last_sent.extend_from_slice(batch.bytes.get(..batch.segment).unwrap_or_default());
+        sent
     }
 
     /// The first packet of the last frame, as sent; empty before the first.

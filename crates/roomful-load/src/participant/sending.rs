@@ -11,16 +11,12 @@ use crate::udp;
 impl Participant {
     /// Sends the next frame of a source. Nothing happens before media may flow.
     pub(crate) fn send_frame(&mut self, source: usize, batch: &mut Batch, ledger: &mut Ledger) {
-        let before = self.sources.get(source).map_or(0, Source::packets);
+        let mut frame = None;
         self.with_source(source, ledger.run, batch, |source, sending, batch| {
-            source.write_frame(sending, batch);
+            frame = Some((source.kind, source.write_frame(sending, batch)));
         });
-        let Some(source) = self.sources.get(source) else { return };
-        let sent = source.packets() - before;
-        if sent == 0 {
-            return;
-        }
-        ledger.count_published(source.kind, sent);
+        let Some((kind, sent)) = frame.filter(|_| batch.packets > 0) else { return };
+        ledger.count_published(kind, sent, batch.packets as u64);
         if udp::send_batch(&self.socket, &batch.bytes, batch.segment).is_err() {
             ledger.totals.asides.send_failures += 1;
         }

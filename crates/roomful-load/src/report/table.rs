@@ -22,6 +22,10 @@ impl Report {
             let share = format!("{} of {expected} ({percent:.1} %)", media.video_received);
             table.row("packets of pictures wished for", share);
         }
+        if let Some(expected) = media.audio_expected {
+            let share = format!("{} of {expected}", media.audio_received);
+            table.row("packets of sound wished for", share);
+        }
         let lost = format!("{} ({:.4} %)", loss.packets_lost, loss.loss_percent);
         table.row("packets lost", lost);
         let missing = format!("{} ({:.4} %)", loss.packets_missing, loss.missing_percent);

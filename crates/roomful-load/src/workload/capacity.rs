@@ -102,7 +102,7 @@ impl Audience {
             measured,
             records: scene.crowd.records(),
             expected: Some(video * u64::from(viewers)),
-            video_expected: None,
+            wishes: None,
             joins: WhoseJoins::Everybody,
         };
         Ok(judge(Report::new(findings, scene.common), viewers, wanted))

@@ -38,7 +38,7 @@ pub(super) async fn run(
         records: scene.crowd.records(),
         // Whose silence is forwarded is the server's choice.
         expected: None,
-        video_expected: None,
+        wishes: None,
         joins: WhoseJoins::Everybody,
     };
     Ok(Report::new(findings, scene.common))

@@ -22,7 +22,7 @@ pub(super) async fn run(mut scene: Scene<'_>, participants: u32) -> anyhow::Resu
         measured,
         records: scene.crowd.records(),
         expected: Some(0),
-        video_expected: None,
+        wishes: None,
         joins: WhoseJoins::Everybody,
     };
     Ok(Report::new(findings, scene.common))

@@ -29,7 +29,7 @@ pub(super) async fn run(
         records: scene.crowd.records(),
         // One layer reaches each viewer; of three, which one is the server's choice.
         expected: (!simulcast).then(|| video * u64::from(viewers)),
-        video_expected: None,
+        wishes: None,
         joins: WhoseJoins::Everybody,
     };
     Ok(Report::new(findings, scene.common))

