@@ -3,6 +3,7 @@
 //! Sans-IO: no clock, no socket, no thread. Time and bytes are arguments. Nothing on a packet's way
 //! allocates, and nothing that arrives can make it panic.
 
+pub mod framing;
 mod ids;
 pub mod nack;
 pub mod reception;
