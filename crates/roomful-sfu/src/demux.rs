@@ -20,6 +20,15 @@ pub(crate) struct Demux {
     ufrags: BTreeMap<ParticipantId, Vec<String>>,
 }
 
+/// What came of [`Demux::learn_ufrag`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// It was not known before.
+    pub(crate) is_new: bool,
+    /// The oldest of the participant's, which was too many.
+    pub(crate) forgotten: Option<String>,
+}
+
 /// Where a participant is reached.
 type FarEnd = (Protocol, SocketAddr);
 
@@ -47,16 +56,18 @@ impl Demux {
     }
 
     /// The transport of `participant` answers at this ICE user name.
-    pub(crate) fn learn_ufrag(&mut self, participant: ParticipantId, ufrag: &str) {
+    pub(crate) fn learn_ufrag(&mut self, participant: ParticipantId, ufrag: &str) -> Learned {
         let known = self.ufrags.entry(participant).or_default();
         if known.iter().any(|former| former == ufrag) {
-            return;
+            return Learned { is_new: false, forgotten: None };
         }
-        if known.len() == MAX_UFRAGS {
-            self.by_ufrag.remove(&known.remove(0));
+        let forgotten = (known.len() == MAX_UFRAGS).then(|| known.remove(0));
+        if let Some(oldest) = &forgotten {
+            self.by_ufrag.remove(oldest);
         }
         known.push(ufrag.to_owned());
         self.by_ufrag.insert(ufrag.to_owned(), participant);
+        Learned { is_new: true, forgotten }
     }
 
     /// The transport of `participant` sends to `address`: it authenticated what came from there.
@@ -78,19 +89,22 @@ impl Demux {
         }
     }
 
-    /// `participant` is gone.
-    pub(crate) fn forget(&mut self, participant: ParticipantId) {
+    /// `participant` is gone. Returns the user names that nobody answers at any more.
+    pub(crate) fn forget(&mut self, participant: ParticipantId) -> Vec<String> {
         for address in self.addresses.remove(&participant).unwrap_or_default() {
             self.by_address.remove(&address);
         }
-        for ufrag in self.ufrags.remove(&participant).unwrap_or_default() {
-            self.by_ufrag.remove(&ufrag);
+        let ufrags = self.ufrags.remove(&participant).unwrap_or_default();
+        for ufrag in &ufrags {
+            self.by_ufrag.remove(ufrag);
         }
+        ufrags
     }
 }
 
-/// The receiver's half of the USERNAME of a STUN binding request (RFC 8489 §14.3), if it is one.
-fn binding_request_ufrag(payload: &[u8]) -> Option<&str> {
+/// The receiver's half of the USERNAME of a STUN binding request (RFC 8489 §14.3), if it is one: the ICE user name of the
+/// transport that is asked (RFC 8445 §7.2.2). Nothing is authenticated yet.
+pub fn binding_request_ufrag(payload: &[u8]) -> Option<&str> {
     const USERNAME: u16 = 0x0006;
     let (_, name) = binding_request_attributes(payload)?.find(|(kind, _)| *kind == USERNAME)?;
     std::str::from_utf8(name).ok()?.split_once(':').map(|(receiver, _)| receiver)
@@ -207,5 +221,18 @@ mod tests {
         demux.learn_address(BOB, (Protocol::Tcp, there));
         assert_eq!(demux.route((Protocol::Udp, there), &[]), Some(ANN));
         assert_eq!(demux.route((Protocol::Tcp, there), &[]), Some(BOB));
+    }
+
+    #[test]
+    fn user_names_are_told_once_and_forgotten_when_they_are_too_many_or_unused() {
+        let mut demux = Demux::default();
+        assert!(demux.learn_ufrag(ANN, "0").is_new);
+        assert!(!demux.learn_ufrag(ANN, "0").is_new);
+        for restart in 1..MAX_UFRAGS {
+            assert_eq!(demux.learn_ufrag(ANN, &restart.to_string()).forgotten, None);
+        }
+        assert_eq!(demux.learn_ufrag(ANN, "new").forgotten.as_deref(), Some("0"));
+        assert_eq!(demux.forget(ANN).len(), MAX_UFRAGS);
+        assert!(demux.forget(ANN).is_empty());
     }
 }

@@ -39,8 +39,9 @@ pub mod transmit;
 mod transport;
 
 pub use clock::WallClock;
+pub use demux::binding_request_ufrag;
 pub use media::MediaDrops;
 pub use output::{Output, SfuEvent};
 pub use room_policy::RoomPolicy;
 pub use route::{Protocol, Route};
-pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig};
+pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig, TcpOffer};

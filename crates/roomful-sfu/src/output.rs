@@ -33,6 +33,17 @@ pub enum Output {
     /// Applications that listen are told this, in the order of the room it is about. Lossy: an application that does
     /// not listen holds nobody up.
     Notice(Box<WebhookEvent>),
+    /// A transport answers at this ICE user name from now on: connections whose first check names it belong to this
+    /// core.
+    Reachable {
+        /// The user name.
+        ufrag: String,
+    },
+    /// Nobody answers at this ICE user name any more.
+    Unreachable {
+        /// The user name.
+        ufrag: String,
+    },
     /// Something a log, a metric or a placement table wants to know.
     Event(SfuEvent),
     /// Nothing more now; call [`crate::Sfu::handle_timeout`] at this instant, if nothing comes before.

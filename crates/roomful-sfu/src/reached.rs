@@ -71,7 +71,7 @@ mod tests {
     use crate::join::JoinAttempt;
     use crate::testing::start_of_time;
     use crate::token::Grant;
-    use crate::{Output, RoomPolicy, Seed, Sfu, SfuConfig, WallClock};
+    use crate::{Output, RoomPolicy, Seed, Sfu, SfuConfig, TcpOffer, WallClock};
 
     #[test]
     fn only_what_everybody_could_use_is_public() {
@@ -130,8 +130,43 @@ mod tests {
         assert!(media_address(ip("2001:db8::7"), &only("2001:db8::5")).is_some());
     }
 
+    #[test]
+    fn every_address_is_offered_by_tcp_too_for_the_participant_to_connect_to() {
+        let sdp = answered(Some("203.0.113.7"), Some(TcpOffer { port: 443, only: false }));
+        let lines: Vec<&str> =
+            sdp.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+        let priority = |line: &str| line.split(' ').nth(3).unwrap().parse::<u32>().unwrap();
+        let (tcp, udp): (Vec<&str>, Vec<&str>) =
+            lines.into_iter().partition(|line| line.contains(" 1 tcp "));
+        assert_eq!((tcp.len(), udp.len()), (3, 3));
+        for ip in ["10.0.0.5", "2001:db8::5", "203.0.113.7"] {
+            let wanted = format!(" {ip} 443 typ host tcptype passive");
+            assert!(tcp.iter().any(|line| line.contains(&wanted)), "{tcp:?}");
+        }
+        let best_tcp = tcp.iter().map(|line| priority(line)).max();
+        assert!(best_tcp < udp.iter().map(|line| priority(line)).min(), "UDP is preferred");
+        let forced = answered(None, Some(TcpOffer { port: 443, only: true }));
+        assert!(forced.contains(" 1 tcp ") && !forced.contains(" 1 udp "));
+    }
+
     /// Sorted addresses of the candidates in the answer to somebody who reached the page at `reached`.
     fn candidates(reached: Option<&str>) -> Vec<String> {
+        let sdp = answered(reached, None);
+        let mut found: Vec<String> = sdp
+            .lines()
+            .filter_map(|line| line.strip_prefix("a=candidate:"))
+            .filter_map(|candidate| {
+                let mut words = candidate.split(' ').skip(4);
+                Some(format!("{}:{}", words.next()?, words.next()?))
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The answer to somebody who reached the page at `reached`.
+    fn answered(reached: Option<&str>, tcp: Option<TcpOffer>) -> String {
         let now = start_of_time();
         let media_addresses = ["10.0.0.5", "2001:db8::5", "127.0.0.1"]
             .map(|ip| MediaAddress { advertised: at(ip), local: at(ip) })
@@ -139,6 +174,7 @@ mod tests {
         let clock = WallClock::new(now, 0);
         let config = SfuConfig {
             media_addresses,
+            tcp,
             rooms: RoomPolicy::default(),
             clock,
             keys: crate::token::ApiKeys::default(),
@@ -156,18 +192,7 @@ mod tests {
         let mut attempt = JoinAttempt::new(grant, request, false).unwrap();
         attempt.reached_at = reached.map(ip);
         sfu.handle_join(ConnectionId(1), attempt, now);
-        let sdp = answer(&mut sfu).expect("the offer is answered");
-        let mut found: Vec<String> = sdp
-            .lines()
-            .filter_map(|line| line.strip_prefix("a=candidate:"))
-            .filter_map(|candidate| {
-                let mut words = candidate.split(' ').skip(4);
-                Some(format!("{}:{}", words.next()?, words.next()?))
-            })
-            .collect();
-        found.sort();
-        found.dedup();
-        found
+        answer(&mut sfu).expect("the offer is answered")
     }
 
     fn answer(sfu: &mut Sfu) -> Option<String> {

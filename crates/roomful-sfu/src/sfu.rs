@@ -21,7 +21,7 @@ use crate::output::{Output, SfuEvent};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
 use crate::room_policy::{self, RoomPolicy};
-use crate::route::Route;
+use crate::route::{Protocol, Route};
 use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
 use crate::token::ApiKeys;
@@ -46,11 +46,22 @@ pub struct MediaAddress {
     pub local: SocketAddr,
 }
 
+/// Media by TCP (RFC 6544).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpOffer {
+    /// The port to connect to.
+    pub port: u16,
+    /// Participants are told of nothing else.
+    pub only: bool,
+}
+
 /// What a worker's core needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct SfuConfig {
     /// Where media arrives. A loopback address is told only to participants on this machine.
     pub media_addresses: Vec<MediaAddress>,
+    /// How media arrives by TCP at the same addresses, for those whom UDP does not reach.
+    pub tcp: Option<TcpOffer>,
     /// What is so of every room unless its maker says otherwise.
     pub rooms: RoomPolicy,
     /// The time of day.
@@ -298,16 +309,21 @@ impl Sfu {
         self.last_id
     }
 
-    /// What a newcomer is told. The address it reached the page at comes last: `str0m` gives each candidate a
-    /// lower priority than the one before.
-    fn addresses_for(&self, attempt: &JoinAttempt) -> Vec<MediaAddress> {
+    /// What a newcomer is told: each by UDP, then each by TCP, and last among them the address it reached the page at:
+    /// `str0m` gives each candidate a lower priority than the one before.
+    fn addresses_for(&self, attempt: &JoinAttempt) -> Vec<(Protocol, SocketAddr)> {
         let known = &self.config.media_addresses;
-        known
+        let told: Vec<SocketAddr> = known
             .iter()
             .filter(|address| attempt.from_loopback || !address.advertised.ip().is_loopback())
             .copied()
             .chain(attempt.reached_at.and_then(|reached| reached::media_address(reached, known)))
-            .collect()
+            .map(|address| address.advertised)
+            .collect();
+        let udp = told.iter().map(|address| (Protocol::Udp, *address));
+        let Some(TcpOffer { port, only }) = self.config.tcp else { return udp.collect() };
+        let tcp = told.iter().map(|address| (Protocol::Tcp, SocketAddr::new(address.ip(), port)));
+        udp.filter(|_| !only).chain(tcp).collect()
     }
 
     /// The address a transport knows for where a datagram arrived; itself if it is none of them. The port is the
@@ -367,11 +383,19 @@ impl Sfu {
                 }
                 RoomOutput::Notice(event) => self.outputs.push_back(Output::Notice(event)),
                 RoomOutput::Reachable { participant, ufrag } => {
-                    self.demux.learn_ufrag(participant, &ufrag);
+                    let learned = self.demux.learn_ufrag(participant, &ufrag);
+                    if let Some(ufrag) = learned.forgotten {
+                        self.outputs.push_back(Output::Unreachable { ufrag });
+                    }
+                    if learned.is_new {
+                        self.outputs.push_back(Output::Reachable { ufrag });
+                    }
                 }
                 RoomOutput::Gone { participant } => {
                     self.homes.remove(&participant);
-                    self.demux.forget(participant);
+                    for ufrag in self.demux.forget(participant) {
+                        self.outputs.push_back(Output::Unreachable { ufrag });
+                    }
                 }
             }
         }

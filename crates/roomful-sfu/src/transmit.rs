@@ -45,7 +45,7 @@ pub struct TransmitBuffer {
     datagrams: Vec<Datagram>,
     flows: Vec<Flow>,
     flow_by_route: HashMap<Route, u32, BuildHasherDefault<AddressHasher>>,
-    streams: bool,
+    tcp: bool,
     recent: u32,
     pieces: Vec<Piece>,
 }
@@ -98,7 +98,7 @@ impl TransmitBuffer {
                 MAX_FLOWS,
                 BuildHasherDefault::default(),
             ),
-            streams: false,
+            tcp: false,
             recent: 0,
             pieces: Vec::with_capacity(Self::MAX_DATAGRAMS),
         }
@@ -166,13 +166,13 @@ impl TransmitBuffer {
         self.datagrams.clear();
         self.flows.clear();
         self.flow_by_route.clear();
-        self.streams = false;
+        self.tcp = false;
         self.recent = 0;
     }
 
     /// Whether anything is to travel by TCP.
-    pub fn has_streams(&self) -> bool {
-        self.streams
+    pub fn has_tcp(&self) -> bool {
+        self.tcp
     }
 
     /// Replaces `batches` by all that travels by UDP: destinations in the order of their first datagram,
@@ -219,7 +219,7 @@ impl TransmitBuffer {
         let Some(flow) = known.and_then(|known| self.flows.get_mut(known as usize)) else {
             self.flow_by_route.insert(route, flow);
             self.flows.push(Flow { route, head: index, tail: index });
-            self.streams |= route.protocol == Protocol::Tcp;
+            self.tcp |= route.protocol == Protocol::Tcp;
             return;
         };
         if let Some(last) = self.datagrams.get_mut(flow.tail as usize) {
@@ -452,15 +452,15 @@ mod tests {
     fn what_travels_by_tcp_is_in_no_batch() {
         let mut buffer = TransmitBuffer::new();
         assert!(buffer.push(route(1, 7), b"udp"));
-        assert!(!buffer.has_streams());
+        assert!(!buffer.has_tcp());
         let Route { local, remote, .. } = route(1, 7);
         assert!(buffer.push(Route::tcp(local, remote), b"tcp"));
         let mut batches = Vec::new();
         buffer.batch_into(&mut batches, true);
         assert_eq!(batches.iter().map(|batch| batch.count).collect::<Vec<_>>(), [1]);
-        assert!(buffer.has_streams());
+        assert!(buffer.has_tcp());
         assert_eq!(buffer.len(), 2);
         buffer.clear();
-        assert!(!buffer.has_streams());
+        assert!(!buffer.has_tcp());
     }
 }

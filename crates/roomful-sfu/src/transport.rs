@@ -12,16 +12,17 @@ mod path;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomful_rtp::srtp::MasterKeys;
 use str0m::channel::ChannelId;
 use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::error::IceError;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
 use crate::route::{Protocol, Route};
-use crate::sfu::MediaAddress;
 use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
 use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
@@ -140,10 +141,10 @@ impl TransportFactory {
         Some(Self { provider, certificate })
     }
 
-    /// A transport that can be reached at `addresses`, whose SSRCs `rng` draws.
+    /// A transport that can be reached at `addresses`, the most wanted first, whose SSRCs `rng` draws.
     pub(crate) fn transport(
         &self,
-        addresses: &[MediaAddress],
+        addresses: &[(Protocol, SocketAddr)],
         rng: fastrand::Rng,
         now: Instant,
     ) -> Transport {
@@ -165,8 +166,8 @@ impl TransportFactory {
             .enable_vp9(true)
             .enable_av1(true)
             .build(now);
-        for address in addresses {
-            match Candidate::host(address.advertised, "udp") {
+        for (protocol, address) in addresses {
+            match candidate(*protocol, *address) {
                 Ok(candidate) => {
                     rtc.add_local_candidate(candidate);
                 }
@@ -402,6 +403,16 @@ impl Transport {
                 Some(TransportEvent::Data(*channel, data.data))
             }
             _ => None,
+        }
+    }
+}
+
+/// What a participant is told of an address. Connections are for the participant to make (RFC 6544 §4.1).
+fn candidate(protocol: Protocol, address: SocketAddr) -> Result<Candidate, IceError> {
+    match protocol {
+        Protocol::Udp => Candidate::host(address, "udp"),
+        Protocol::Tcp => {
+            Candidate::builder().tcp().host(address).tcptype(net::TcpType::Passive).build()
         }
     }
 }

@@ -136,6 +136,7 @@ impl World {
         let start = start_of_time();
         let mut rng = fastrand::Rng::with_seed(seed);
         let config = SfuConfig {
+            tcp: None,
             media_addresses: vec![MediaAddress { advertised: SERVER, local: SERVER }],
             rooms,
             clock: WallClock::new(start, UNIX_MILLIS_AT_START),

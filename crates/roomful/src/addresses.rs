@@ -213,6 +213,8 @@ mod tests {
     fn config() -> MediaConfig {
         MediaConfig {
             udp_port: 7882,
+            tcp_port: None,
+            force_tcp: false,
             node_ip: None,
             stun_servers: Vec::new(),
             ice_servers: Vec::new(),

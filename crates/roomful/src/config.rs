@@ -14,7 +14,7 @@ use roomful_sfu::RoomPolicy;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 
 pub use flags::Flags;
-pub use values::PortRange;
+pub use values::{PortRange, TcpPort};
 pub use webhook::WebhookConfig;
 
 use file::FileConfig;
@@ -32,6 +32,9 @@ const DEFAULT_PORT: u16 = 7880;
 /// The first media port unless told otherwise: LiveKit's port. Worker `n` listens on the `n`-th
 /// port from here.
 const DEFAULT_UDP_PORT: u16 = 7882;
+
+/// The TCP port for media unless told otherwise: LiveKit's port.
+const DEFAULT_TCP_PORT: u16 = 7881;
 
 /// Asked for the public address unless told otherwise: run by two companies, long-lived, and open to everyone.
 const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun.l.google.com:19302", "stun.cloudflare.com:3478"];
@@ -87,6 +90,10 @@ pub struct Config {
 pub struct MediaConfig {
     /// The first UDP port; 0 lets the system choose one for each worker.
     pub udp_port: u16,
+    /// The TCP port for those whom UDP does not reach; 0 lets the system choose.
+    pub tcp_port: Option<u16>,
+    /// Tell clients of that port alone.
+    pub force_tcp: bool,
     /// Told to clients instead of the addresses found: this machine is behind a 1:1 NAT.
     pub node_ip: Option<IpAddr>,
     /// Asked in turn, at the start, for what to use as `node_ip` ([`crate::external_ip::settle`]); each is
@@ -135,6 +142,13 @@ impl Config {
         } else {
             Vec::new()
         };
+        let tcp_port = tcp_port(flags.tcp_port, rtc.tcp_port);
+        let force_tcp = rtc.force_tcp.unwrap_or(false);
+        if force_tcp && tcp_port.is_none() {
+            return Err(ConfigError::new(
+                "rtc.force_tcp needs a port for it: set rtc.tcp_port (--tcp-port)",
+            ));
+        }
         let page_open = flags.open_page.or(file.page.and_then(|page| page.open));
         let logging = file.logging.unwrap_or_default();
         let interfaces = rtc.interfaces.unwrap_or_default();
@@ -159,6 +173,8 @@ impl Config {
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
+                tcp_port,
+                force_tcp,
                 node_ip,
                 stun_servers,
                 ice_servers: offered::ice_servers(rtc.turn_servers.unwrap_or_default())?,
@@ -208,6 +224,14 @@ fn rooms(
         data_blobs: default.data_blobs,
         notices: default.notices,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
+    }
+}
+
+fn tcp_port(flag: Option<TcpPort>, file: Option<u16>) -> Option<u16> {
+    match (flag, file) {
+        (Some(TcpPort::Off), _) | (None, Some(0)) => None,
+        (Some(TcpPort::On(port)), _) | (None, Some(port)) => Some(port),
+        (None, None) => Some(DEFAULT_TCP_PORT),
     }
 }
 

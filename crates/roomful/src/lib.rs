@@ -9,6 +9,7 @@ mod client;
 pub mod config;
 pub mod external_ip;
 mod http;
+mod lanes;
 pub mod logging;
 mod placement;
 pub mod server;

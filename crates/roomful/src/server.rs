@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
-use roomful_sfu::{Seed, SfuConfig, WallClock};
+use roomful_sfu::{Seed, SfuConfig, TcpOffer, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::addresses::{are_of_this_machine_only, media_addresses};
 use crate::config::{Config, MediaConfig, PageAccess};
 use crate::http::{self, Admission, App, Connections, IdentityMaker};
+use crate::lanes::{Lanes, Ufrags};
 use crate::placement::{Directory, WorkerIndex};
 use crate::udp::UdpSocket;
 use crate::webhook::{self, Notices};
@@ -34,6 +35,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server whose sockets are bound: from here on clients can connect.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    lane_listener: Option<TcpListener>,
+    ufrags: Arc<Ufrags>,
     workers: Vec<WorkerHandle>,
     directory: Arc<Directory>,
     worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
@@ -55,12 +58,20 @@ impl Server {
         }
         let mut listeners = Vec::new();
         for address in &config.bind_addresses {
-            listeners.push(listen(*address, config.port)?);
+            listeners.push(listen(*address, config.port, "--port")?);
         }
+        let lane_listener = match config.media.tcp_port {
+            Some(port) => Some(listen(Ipv6Addr::UNSPECIFIED.into(), port, "--tcp-port")?),
+            None => None,
+        };
         let is_open_for_trial = config.keys.is_empty();
         let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
         let common = SfuConfig {
             media_addresses: Vec::new(),
+            tcp: lane_listener.as_ref().and_then(|listener| {
+                let port = listener.local_addr().ok()?.port();
+                Some(TcpOffer { port, only: config.media.force_tcp })
+            }),
             rooms: config.rooms,
             clock: WallClock::new(Instant::now(), unix_millis()),
             keys: keys.clone(),
@@ -75,10 +86,11 @@ impl Server {
         // Unbounded, but each worker sends exactly one.
         let (ends, worker_ends) = mpsc::unbounded_channel();
         let directory = Directory::new(config.workers.get(), Instant::now());
+        let ufrags = Arc::<Ufrags>::default();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let seed =
-                worker_seed(index, &directory, &config.media, common.clone(), notices.clone())?;
+            let settings = (&config.media, common.clone());
+            let seed = worker_seed(index, settings, &directory, &ufrags, notices.clone())?;
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
@@ -95,6 +107,8 @@ impl Server {
             listeners,
             workers,
             directory,
+            lane_listener,
+            ufrags,
             worker_ends,
             admission,
             max_connections,
@@ -114,19 +128,21 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         self.announce();
         let (stop, stopping) = watch::channel(false);
-        let (failures, mut failed) = mpsc::channel(self.listeners.len());
+        let (failures, mut failed) = mpsc::channel(self.listeners.len() + 1);
+        if let Some(listener) = self.lane_listener {
+            let lanes = Lanes::new(&self.workers, self.ufrags, stopping.clone());
+            report(lanes.accept(listener), "media over TCP failed", &failures);
+        }
         let app = App::new(self.admission, self.workers.clone(), self.directory);
         let web = Connections::new(http::router(app), self.max_connections, stopping);
         for listener in self.listeners {
-            accept(web.clone(), listener, failures.clone());
+            report(web.clone().accept(listener), "the web server failed", &failures);
         }
 
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             Some(end) = self.worker_ends.recv() => Err(explain_end(end)),
-            Some(error) = failed.recv() => {
-                Err(anyhow::Error::new(error).context("the web server failed"))
-            }
+            Some(error) = failed.recv() => Err(error),
         };
         tracing::info!("shutting down");
         let _ = stop.send(true);
@@ -176,7 +192,7 @@ fn display_address(address: SocketAddr) -> String {
 }
 
 /// `[::]` takes IPv4, too; where the machine has no IPv6 it becomes `0.0.0.0`.
-fn listen(ip: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+fn listen(ip: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(ip, port);
     let result = match try_listen(address) {
         Err(error) if ip == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
@@ -184,7 +200,7 @@ fn listen(ip: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
         }
         result => result,
     };
-    result.map_err(|error| explain_bind(&error, "TCP", address, "--port"))
+    result.map_err(|error| explain_bind(&error, "TCP", address, flag))
 }
 
 fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -197,9 +213,9 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn worker_seed(
     index: usize,
+    (media, common): (&MediaConfig, SfuConfig),
     directory: &Arc<Directory>,
-    media: &MediaConfig,
-    common: SfuConfig,
+    ufrags: &Arc<Ufrags>,
     notices: Option<Notices>,
 ) -> anyhow::Result<WorkerSeed> {
     let port = match media.udp_port {
@@ -225,8 +241,9 @@ fn worker_seed(
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
     let seed = Seed(u64::from_ne_bytes(seed));
     let sfu = SfuConfig { media_addresses, ..common };
-    let (index, directory) = (WorkerIndex(index), Arc::clone(directory));
-    Ok(WorkerSeed { index, directory, socket, sfu, seed, notices })
+    let (index, directory, ufrags) =
+        (WorkerIndex(index), Arc::clone(directory), Arc::clone(ufrags));
+    Ok(WorkerSeed { index, directory, ufrags, socket, sfu, seed, notices })
 }
 
 /// A clock before 1970 counts as 1970.
@@ -301,10 +318,16 @@ fn explain_end(end: WorkerEnd) -> anyhow::Error {
     }
 }
 
-fn accept(connections: Connections, listener: TcpListener, failures: mpsc::Sender<io::Error>) {
+/// Runs a part of the server in the background; the whole ends if it fails.
+fn report(
+    part: impl Future<Output = io::Result<()>> + Send + 'static,
+    failed: &'static str,
+    failures: &mpsc::Sender<anyhow::Error>,
+) {
+    let failures = failures.clone();
     tokio::spawn(async move {
-        if let Err(error) = connections.accept(listener).await {
-            let _ = failures.send(error).await;
+        if let Err(error) = part.await {
+            let _ = failures.send(anyhow::Error::new(error).context(failed)).await;
         }
     });
 }

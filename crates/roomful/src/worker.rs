@@ -18,12 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
+use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{Directory, Seat, WorkerIndex};
 use crate::udp::UdpSocket;
 use crate::webhook::Notices;
 use event_loop::EventLoop;
 
 mod event_loop;
+mod lanes;
 mod outbox;
 mod readiness;
 
@@ -66,6 +68,8 @@ pub(crate) enum Mail {
         /// Where the answer goes; whoever asked may be gone by then.
         reply: Answer,
     },
+    /// A TCP connection for media of one of its transports was opened.
+    Lane(Box<NewLane>),
     /// End every call and the worker.
     Shutdown,
 }
@@ -79,6 +83,8 @@ pub(crate) struct WorkerSeed {
     pub(crate) index: WorkerIndex,
     /// Where its rooms and its load are known.
     pub(crate) directory: Arc<Directory>,
+    /// Where it is told which ICE user names are its own.
+    pub(crate) ufrags: Arc<Ufrags>,
     /// Where its rooms' media arrives.
     pub(crate) socket: UdpSocket,
     /// What its core needs to know.

@@ -31,6 +31,7 @@ impl Stage {
             "roomful",
             "--port=0",
             &format!("--udp-port={}", media.port()),
+            "--tcp-port=off",
             "--workers=1",
             "--bind=127.0.0.1",
             &format!("--keys={KEY}: {SECRET}"),

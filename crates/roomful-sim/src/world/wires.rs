@@ -146,6 +146,7 @@ impl World {
                         socket.open = false;
                     }
                 }
+                Output::Reachable { .. } | Output::Unreachable { .. } => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Notice(event) => self.notices.push(*event),
                 Output::Reply { request, outcome } => self.handle_reply(request, outcome),

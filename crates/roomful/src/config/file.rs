@@ -37,6 +37,9 @@ pub(super) struct FileConfig {
 #[serde(default)]
 pub(super) struct FileRtc {
     pub(super) udp_port: Option<PortRange>,
+    /// 0 is LiveKit's word for none.
+    pub(super) tcp_port: Option<u16>,
+    pub(super) force_tcp: Option<bool>,
     pub(super) node_ip: Option<IpAddr>,
     pub(super) use_external_ip: Option<bool>,
     pub(super) stun_servers: Option<Vec<String>>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
 
-use super::values::{LogLevel, PortRange};
+use super::values::{LogLevel, PortRange, TcpPort};
 
 /// A video room anyone can run: this one program serves the page and carries the call.
 ///
@@ -66,6 +66,10 @@ pub struct Flags {
     /// [default: 7882].
     #[arg(long, value_name = "PORT", env = "ROOMFUL_UDP_PORT", help_heading = "Carrying the call")]
     pub udp_port: Option<PortRange>,
+
+    /// TCP port for media of those whom UDP does not reach, `off` for none [default: 7881].
+    #[arg(long, value_name = "PORT", env = "ROOMFUL_TCP_PORT", help_heading = "Carrying the call")]
+    pub tcp_port: Option<TcpPort>,
 
     /// Media workers, a thread and a UDP port each [default: one per core].
     #[arg(long, value_name = "N", env = "ROOMFUL_WORKERS", help_heading = "Carrying the call")]

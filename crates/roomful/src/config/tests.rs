@@ -51,9 +51,23 @@ turn: {enabled: false}
     assert_eq!(config.media.node_ip, Some("203.0.113.7".parse().unwrap()));
     assert_eq!(config.media.interface_includes, ["en0"]);
     assert_eq!(config.bind_addresses.len(), 2);
-    for key in ["rtc.tcp_port", "rtc.pli_throttle", "room.sync_streams", "turn", "\"key2\""] {
+    assert_eq!(config.media.tcp_port, Some(7881));
+    for key in ["rtc.pli_throttle", "room.sync_streams", "turn", "\"key2\""] {
         assert!(config.warnings.iter().any(|text| text.contains(key)), "{key}");
     }
+}
+
+#[test]
+fn media_over_tcp_has_a_port_unless_somebody_says_none() {
+    let port = |file: &str, flags: &[&str]| load(file, flags).map(|config| config.media.tcp_port);
+    assert_eq!(port("", &[]).unwrap(), Some(DEFAULT_TCP_PORT));
+    assert_eq!(port("rtc: {tcp_port: 443}", &[]).unwrap(), Some(443));
+    assert_eq!(port("rtc: {tcp_port: 0}", &[]).unwrap(), None, "LiveKit's word for none");
+    assert_eq!(port("rtc: {tcp_port: 0}", &["--tcp-port=1"]).unwrap(), Some(1), "flags win");
+    assert_eq!(port("", &["--tcp-port=off"]).unwrap(), None);
+    assert_eq!(port("", &["--tcp-port=0"]).unwrap(), Some(0), "the system chooses");
+    let forced = load("rtc: {force_tcp: true, tcp_port: 0}", &[]);
+    assert!(forced.err().is_some_and(|error| error.to_string().contains("rtc.tcp_port")));
 }
 
 #[test]

@@ -73,6 +73,29 @@ impl<'de> Deserialize<'de> for PortRange {
     }
 }
 
+/// The TCP port for media, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpPort {
+    /// Media travels over UDP alone.
+    Off,
+    /// This one; 0 lets the system choose.
+    On(u16),
+}
+
+impl FromStr for TcpPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim() {
+            "off" => Ok(Self::Off),
+            text => text
+                .parse()
+                .map(Self::On)
+                .map_err(|_| format!("{text:?} is not a port: write 7881, or off for none")),
+        }
+    }
+}
+
 /// How severe a message must be to be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -19,9 +19,11 @@ use roomful_sfu::{Datagram, Output, Route, Sfu, SfuEvent};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::lanes::Lanes;
 use super::outbox::SendError;
 use super::readiness::Readiness;
 use super::{Answer, CloseCause, Envelope, Mail, Outbox, WorkerSeed};
+use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 use crate::webhook::Notices;
@@ -42,6 +44,10 @@ const MAIL_TIME: Duration = Duration::from_micros(500);
 /// are forwarded one by one instead of together.
 const RECEIVE_TIME: Duration = Duration::from_millis(1);
 
+/// What one look at the poll may find: the socket, the mailbox and lanes. More gains little; with fewer, many lanes need
+/// many looks.
+const MAX_EVENTS: usize = 64;
+
 /// Longest sleep: bounds what a clock that jumps could cost.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -52,6 +58,7 @@ pub(super) struct EventLoop {
     mails: mpsc::Receiver<Envelope>,
     state: State,
     readiness: Readiness,
+    lanes: Lanes,
     /// The mailbox may hold mails.
     mail_ready: bool,
     /// More waits to be sent than went with the last slice.
@@ -63,6 +70,7 @@ pub(super) struct EventLoop {
 struct State {
     index: WorkerIndex,
     directory: Arc<Directory>,
+    ufrags: Arc<Ufrags>,
     sfu: Sfu,
     outboxes: BTreeMap<ConnectionId, Outbox>,
     transmits: TransmitBuffer,
@@ -82,7 +90,7 @@ impl EventLoop {
         seed: WorkerSeed,
         mails: mpsc::Receiver<Envelope>,
     ) -> io::Result<(Self, Waker)> {
-        let WorkerSeed { index, directory, mut socket, sfu, seed, notices } = seed;
+        let WorkerSeed { index, directory, ufrags, mut socket, sfu, seed, notices } = seed;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -90,6 +98,7 @@ impl EventLoop {
         let mut state = State {
             index,
             directory,
+            ufrags,
             sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
             outboxes: BTreeMap::new(),
             transmits: TransmitBuffer::new(),
@@ -109,6 +118,7 @@ impl EventLoop {
             mails,
             state,
             readiness,
+            lanes: Lanes::new(MAILBOX),
             mail_ready: true,
             send_ready: false,
             meter,
@@ -118,7 +128,7 @@ impl EventLoop {
 
     /// Runs until [`Mail::Shutdown`], or until the socket is unusable.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(8);
+        let mut events = Events::with_capacity(MAX_EVENTS);
         while self.turn()?.is_continue() {
             self.wait(&mut events)?;
         }
@@ -130,17 +140,19 @@ impl EventLoop {
         let start = Instant::now();
         // Priority 1: timeouts. They are few, and late ones make every estimate wrong.
         self.state.handle_timeout(start);
+        self.lanes.handle_timeout(start);
         // Priority 2: mails. They change who receives what follows.
         if self.read_mails(start).is_break() {
             self.state.handle_shutdown(Instant::now());
-            while self.state.send(&self.socket, Instant::now()) {}
-            let unsent = self.state.unsent;
+            while self.state.send(&self.socket, &mut self.lanes, Instant::now()) {}
+            let unsent = self.state.unsent + self.lanes.dropped();
             tracing::debug!(unsent, core = ?self.state.sfu.drop_counts(), "datagrams dropped");
             return Ok(ControlFlow::Break(()));
         }
         // Priority 3: media.
         self.read_socket(start)?;
-        self.send_ready = self.state.send(&self.socket, Instant::now());
+        self.read_lanes(start);
+        self.send_ready = self.state.send(&self.socket, &mut self.lanes, Instant::now());
         Ok(ControlFlow::Continue(()))
     }
 
@@ -155,6 +167,7 @@ impl EventLoop {
                 Ok(Envelope { mail: Mail::Shutdown, .. }) | Err(TryRecvError::Disconnected) => {
                     return ControlFlow::Break(());
                 }
+                Ok(Envelope { mail: Mail::Lane(lane), .. }) => self.open_lane(*lane, now),
                 Ok(Envelope { mail, seat }) => {
                     self.state.handle_mail(mail, now);
                     // Not before the directory knows what became of the room.
@@ -178,9 +191,7 @@ impl EventLoop {
         while self.readiness.is_ready(now) {
             let state = &mut self.state;
             let received = self.socket.recv_batch(|source, destination, payload| {
-                let route = Route::udp(destination, source);
-                state.sfu.handle_datagram(Datagram { route, payload }, now);
-                state.drain(now);
+                state.receive(Route::udp(destination, source), payload, now);
             });
             match received {
                 Ok(received) => self.readiness.handle_read(received.drained),
@@ -195,14 +206,36 @@ impl EventLoop {
         Ok(())
     }
 
+    /// From one after the other: a share of the time that reading may take, and at least one of them.
+    fn read_lanes(&mut self, start: Instant) {
+        let mut now = start;
+        while self.lanes.is_readable() {
+            let state = &mut self.state;
+            self.lanes.read(now, |route, payload| state.receive(route, payload, now));
+            now = Instant::now();
+            if now - start >= 2 * RECEIVE_TIME {
+                break;
+            }
+        }
+    }
+
+    fn open_lane(&mut self, lane: NewLane, now: Instant) {
+        let state = &mut self.state;
+        let each = |route, payload: &mut [u8]| state.receive(route, payload, now);
+        if let Err(error) = self.lanes.open(lane, self.poll.registry(), now, each) {
+            tracing::debug!(%error, "a TCP connection for media is refused");
+        }
+    }
+
     /// Sleeps until there is something to do, or only looks if there already is.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
-        let sleep = if self.readiness.is_ready(now) || self.mail_ready || self.send_ready {
+        let is_busy = self.mail_ready || self.send_ready || self.lanes.is_readable();
+        let sleep = if is_busy || self.readiness.is_ready(now) {
             Duration::ZERO
         } else {
-            let next = self.state.next_timeout;
-            let next = self.readiness.retry_at().map_or(next, |retry| retry.min(next));
+            let others = [self.readiness.retry_at(), self.lanes.poll_timeout()];
+            let next = others.into_iter().flatten().fold(self.state.next_timeout, Instant::min);
             next.saturating_duration_since(now).min(LONGEST_SLEEP)
         };
         let polled = self.poll.poll(events, Some(sleep));
@@ -214,7 +247,8 @@ impl EventLoop {
         for event in events.iter() {
             match event.token() {
                 SOCKET => self.readiness.handle_arrival(),
-                _ => self.mail_ready = true,
+                MAILBOX => self.mail_ready = true,
+                _ => self.lanes.handle_event(event, Instant::now()),
             }
         }
         Ok(())
@@ -222,6 +256,11 @@ impl EventLoop {
 }
 
 impl State {
+    fn receive(&mut self, route: Route, payload: &mut [u8], now: Instant) {
+        self.sfu.handle_datagram(Datagram { route, payload }, now);
+        self.drain(now);
+    }
+
     fn handle_mail(&mut self, mail: Mail, now: Instant) {
         match mail {
             Mail::Join { connection, attempt, outbox } => {
@@ -245,7 +284,7 @@ impl State {
                 self.asked.insert(self.last_request, reply);
                 self.sfu.administer(self.last_request, *what, now);
             }
-            Mail::Message { .. } | Mail::Alive { .. } | Mail::Shutdown => return,
+            Mail::Message { .. } | Mail::Alive { .. } | Mail::Lane(_) | Mail::Shutdown => return,
         }
         self.drain(now);
     }
@@ -297,6 +336,8 @@ impl State {
                         notices.send(event);
                     }
                 }
+                Output::Reachable { ufrag } => self.ufrags.insert(ufrag, self.index),
+                Output::Unreachable { ufrag } => self.ufrags.remove(&ufrag),
                 Output::Event(event) => {
                     log_event(&event);
                     self.directory.handle_event(self.index, &event);
@@ -320,8 +361,11 @@ impl State {
     }
 
     /// Sends one slice of what the core has for sending; `true` if more waits.
-    fn send(&mut self, socket: &UdpSocket, now: Instant) -> bool {
+    fn send(&mut self, socket: &UdpSocket, lanes: &mut Lanes, now: Instant) -> bool {
         let more = self.sfu.poll_transmits(now, &mut self.transmits);
+        if self.transmits.has_tcp() {
+            lanes.send(&self.transmits, now);
+        }
         self.unsent += self.sends.flush(socket, &mut self.transmits).dropped as u64;
         // Sending sets timers: of keyframes to ask for, of packets to pace.
         self.drain(now);

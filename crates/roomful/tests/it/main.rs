@@ -10,6 +10,7 @@
 mod api;
 mod command_line;
 mod http;
+mod lanes;
 mod program;
 mod signalling;
 mod stage;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn it_says_what_to_open_last_and_a_signal_ends_it_cleanly() {
     for signal in ["TERM", "INT"] {
-        let mut server = start(&["--port=0", "--udp-port=0"]);
+        let mut server = start(&["--port=0", "--udp-port=0", "--tcp-port=0"]);
         let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
         let address = lines
             .by_ref()
@@ -32,7 +32,7 @@ fn without_an_answer_about_the_public_address_it_says_whom_it_asked() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let server = silent.local_addr().unwrap().to_string();
     let asked = format!("--stun-server={server}");
-    let flags = ["--use-external-ip", &asked, "--port=0", "--udp-port=0"];
+    let flags = ["--use-external-ip", &asked, "--port=0", "--udp-port=0", "--tcp-port=0"];
     fails(&flags, 1, &[&server, "rtc.node_ip", "--stun-server"]);
 }
 
@@ -45,7 +45,12 @@ fn a_taken_port_is_named_with_a_remedy() {
 
     let udp = UdpSocket::bind("[::]:0").or_else(|_| UdpSocket::bind("0.0.0.0:0")).unwrap();
     let port = format!("--udp-port={}", udp.local_addr().unwrap().port());
-    fails(&["--port=0", "--workers=1", &port], 1, &["UDP port", "in use", "--udp-port"]);
+    let udp_taken = ["--port=0", "--tcp-port=0", "--workers=1", &port];
+    fails(&udp_taken, 1, &["UDP port", "in use", "--udp-port"]);
+
+    let lanes = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
+    let port = format!("--tcp-port={}", lanes.local_addr().unwrap().port());
+    fails(&["--port=0", "--udp-port=0", &port], 1, &["TCP port", "in use", "--tcp-port"]);
 }
 
 #[test]
@@ -60,8 +65,8 @@ fn wrong_settings_are_named_with_a_remedy() {
 
 #[test]
 fn an_interface_that_is_not_there_is_named_with_those_that_are() {
-    let ports = ["--port=0", "--udp-port=0"];
-    fails(&[ports[0], ports[1], "--interface=warp0"], 1, &["warp0", "lo", "--interface"]);
+    let ports = ["--port=0", "--udp-port=0", "--tcp-port=0"];
+    fails(&[ports[0], ports[1], ports[2], "--interface=warp0"], 1, &["warp0", "lo", "--interface"]);
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn help_names_every_variable_and_no_secret() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    for word in ["ROOMFUL_PORT", "ROOMFUL_NODE_IP", "LIVEKIT_KEYS", "7880", "7882"] {
+    for word in ["ROOMFUL_PORT", "ROOMFUL_NODE_IP", "LIVEKIT_KEYS", "7880", "7881", "7882"] {
         assert!(text.contains(word), "{word}");
     }
     assert!(!text.contains("hunter2"));

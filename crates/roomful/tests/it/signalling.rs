@@ -161,7 +161,7 @@ async fn pong(participant: &mut Participant) -> i64 {
 }
 
 /// What the server answers to an offer of a data channel.
-async fn answer(participant: &mut Participant) -> String {
+pub(crate) async fn answer(participant: &mut Participant) -> String {
     let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
         a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 00:01:02:03:\

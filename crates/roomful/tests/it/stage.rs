@@ -43,7 +43,9 @@ impl Stage {
     /// Open mode with `flags` over it.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let fixed = ["roomful", "--port=0", "--udp-port=0", "--workers=2", "--bind=127.0.0.1"];
-        let flags = Flags::parse_from(fixed.iter().chain(flags));
+        let tcp =
+            (!flags.iter().any(|flag| flag.starts_with("--tcp-port"))).then_some("--tcp-port=0");
+        let flags = Flags::parse_from(fixed.iter().chain(&tcp).chain(flags));
         let server = Server::bind(Config::from_flags(flags).unwrap()).unwrap();
         let address =
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.local_addresses()[0].port());
@@ -57,6 +59,11 @@ impl Stage {
     /// With a key pair of the tests, so that they can make tokens.
     pub(crate) fn start_with_keys() -> Self {
         Self::start(&[&format!("--keys={KEY}: {SECRET}")])
+    }
+
+    /// The same with one more flag.
+    pub(crate) fn start_with(flag: &str) -> Self {
+        Self::start(&[&format!("--keys={KEY}: {SECRET}"), flag])
     }
 
     /// Ends it as Ctrl-C would, and waits for that.

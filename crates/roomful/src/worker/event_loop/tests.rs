@@ -42,6 +42,7 @@ impl Stage {
         let address = socket.local_addr();
         let sfu = SfuConfig {
             media_addresses: vec![MediaAddress { advertised: address, local: address }],
+            tcp: None,
             rooms: RoomPolicy::default(),
             clock: WallClock::new(Instant::now(), 1_700_000_000_000),
             keys: ApiKeys::default(),
@@ -50,7 +51,15 @@ impl Stage {
         let (mailbox, mails) = mpsc::channel(1024);
         let directory = Directory::new(1, Instant::now());
         let index = WorkerIndex(0);
-        let seed = WorkerSeed { index, directory, socket, sfu, seed: Seed(1), notices: None };
+        let seed = WorkerSeed {
+            index,
+            directory,
+            ufrags: Arc::default(),
+            socket,
+            sfu,
+            seed: Seed(1),
+            notices: None,
+        };
         let (event_loop, _waker) = EventLoop::new(seed, mails).unwrap();
         let events = Events::with_capacity(8);
         Self { event_loop, events, mailbox, address, seats: Vec::new() }
