@@ -43,7 +43,10 @@ export async function paths(): Promise<string[]> {
   const reports = await Promise.all(open.map((connection) => connection.getStats()));
   return reports.flatMap((report) => {
     const entries = [...report.values()] as Record<string, unknown>[];
-    const pairs = entries.filter((entry) => entry.type === 'candidate-pair' && entry.nominated);
+    // Several may be nominated. Chromium says with the transport which is in use, Firefox with the pair.
+    const chosen = entries.map((entry) => entry.selectedCandidatePairId);
+    const inUse = (entry: Record<string, unknown>) => chosen.includes(entry.id) || entry.selected === true;
+    const pairs = entries.filter((entry) => entry.type === 'candidate-pair' && inUse(entry));
     return pairs.map((pair) => {
       const local = report.get(String(pair.localCandidateId)) as Record<string, unknown> | undefined;
       return `${String(local?.candidateType)}/${String(local?.protocol)}`;

@@ -61,6 +61,12 @@ export async function launchApart(): Promise<ApartBrowser> {
   };
 }
 
-function chromiumOptions() {
-  return { executablePath: CHROMIUM, args: CHROMIUM_FLAGS, chromiumSandbox: process.getuid?.() !== 0 };
+/** A Chromium of its own that can neither send nor receive media by UDP. */
+export function launchBehindFirewall(): Promise<Browser> {
+  return chromium.launch(chromiumOptions(['--webrtc-ip-handling-policy=disable_non_proxied_udp']));
+}
+
+function chromiumOptions(further: string[] = []) {
+  const args = [...CHROMIUM_FLAGS, ...further];
+  return { executablePath: CHROMIUM, args, chromiumSandbox: process.getuid?.() !== 0 };
 }
