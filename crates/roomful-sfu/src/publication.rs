@@ -3,7 +3,7 @@
 use livekit_protocol as proto;
 use std::collections::BTreeSet;
 
-use crate::codecs::EnabledCodecs;
+use crate::codecs::{Codec, EnabledCodecs};
 use crate::demand::Demand;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
@@ -30,6 +30,8 @@ pub(crate) struct Publication {
     pub(crate) subscribers: BTreeSet<ParticipantId>,
     /// How many encodings it is sent in.
     layers: usize,
+    /// Its participant did not say which codec it is coded with: the offer that carries it does.
+    any_codec: bool,
     /// How much of it is wanted, and what its publisher knows of that.
     pub(crate) demand: Demand,
 }
@@ -51,6 +53,7 @@ impl Publication {
             track: None,
             subscribers: BTreeSet::new(),
             layers: 1,
+            any_codec: request.simulcast_codecs.iter().all(|named| named.codec.is_empty()),
             demand: Demand::default(),
         }
     }
@@ -67,9 +70,19 @@ impl Publication {
         self.cid == cid || self.info.codecs.iter().any(|codec| codec.cid == cid)
     }
 
-    /// An offer carries it: media of `layers` encodings arrives at `section`.
-    pub(crate) fn bind(&mut self, section: Section, mid: &str, layers: usize) {
+    /// An offer carries it: media of `layers` encodings arrives at `section`, coded with `preferred` where its
+    /// participant did not name a codec before.
+    pub(crate) fn bind(
+        &mut self,
+        section: Section,
+        mid: &str,
+        layers: usize,
+        preferred: Option<Codec>,
+    ) {
         self.section = Some(section);
+        if let Some(codec) = preferred.filter(|_| self.any_codec) {
+            track_info::set_codec(&mut self.info, codec);
+        }
         self.layers = layers.clamp(1, Layer::COUNT);
         mid.clone_into(&mut self.info.mid);
     }
@@ -138,7 +151,7 @@ mod tests {
         };
         let mut publication =
             Publication::new(TrackSid::new("TR_a"), 0, &request, &EnabledCodecs::default());
-        publication.bind(Section::from_index(0), "0", layers);
+        publication.bind(Section::from_index(0), "0", layers, None);
         publication
     }
 

@@ -62,6 +62,21 @@ pub(crate) fn name_codecs(info: &mut proto::TrackInfo, named: &[proto::Simulcast
     }
 }
 
+/// A track whose publisher named no codec turns out to be coded with `codec`.
+pub(crate) fn set_codec(info: &mut proto::TrackInfo, codec: Codec) {
+    let (mime_type, kind) = (codec.mime().to_owned(), info.r#type());
+    let mode = layer_mode(&mime_type, kind, Mode::Unused);
+    if let Some(only) = info.codecs.first_mut() {
+        only.video_layer_mode = mode.into();
+        only.mime_type.clone_from(&mime_type);
+    }
+    info.mime_type = mime_type;
+    #[expect(deprecated, reason = "clients of every age read one or the other field")]
+    {
+        info.simulcast &= mode != Mode::MultipleSpatialLayersPerStream;
+    }
+}
+
 /// What the publisher of an audio track says of it now.
 pub(crate) fn set_audio_features(info: &mut proto::TrackInfo, features: &[i32]) {
     info.audio_features = deduped(features);
@@ -203,6 +218,15 @@ mod tests {
         #[expect(deprecated, reason = "clients of every age read one or the other field")]
         let qualities: Vec<i32> = info.layers.iter().map(|layer| layer.quality).collect();
         assert_eq!(qualities, [0, 2], "lowest first");
+    }
+
+    #[test]
+    fn a_codec_that_was_not_named_is_known_when_it_is_offered() {
+        let mut info = info(&camera(&[]));
+        set_codec(&mut info, Codec::Av1);
+        assert_eq!((info.mime_type.as_str(), info.codecs.len()), ("video/AV1", 1));
+        assert_eq!(info.codecs[0].mime_type, "video/AV1");
+        assert_eq!(info.codecs[0].video_layer_mode(), Mode::MultipleSpatialLayersPerStream);
     }
 
     #[test]

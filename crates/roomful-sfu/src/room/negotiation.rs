@@ -183,13 +183,15 @@ impl Participant {
         if self.publications.values().any(|one| one.section == Some(offer.section)) {
             return None;
         }
+        let preferred =
+            self.transport().and_then(|transport| transport.negotiated().preferred(offer.section));
         let track = offer.track.as_deref().unwrap_or_default();
         let waiting = self.publications.values_mut();
         let announced = waiting
             .filter(|one| one.section.is_none() && one.kind() == kind)
             .min_by_key(|one| (!one.is_called(track), one.order));
         let publication = announced?;
-        publication.bind(offer.section, &offer.mid, offer.rids.len());
+        publication.bind(offer.section, &offer.mid, offer.rids.len(), preferred);
         Some(publication)
     }
 }

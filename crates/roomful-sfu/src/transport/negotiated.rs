@@ -123,6 +123,13 @@ impl Negotiated {
             .copied()
     }
 
+    /// The codec that comes first in `section`, which is what the participant sends unless it was told otherwise
+    /// (RFC 3264 §6.1).
+    pub(crate) fn preferred(&self, section: Section) -> Option<Codec> {
+        let formats = &self.sections.get(section.index())?.formats;
+        formats.first().map(|first| first.format.codec)
+    }
+
     fn read_answered(&mut self, section: &SectionLines<'_>) {
         let mut read = NegotiatedSection {
             mid: section.value("mid:").unwrap_or_default().to_owned(),
