@@ -29,7 +29,8 @@ pub(crate) fn everything(root: &Path) -> Result<()> {
     browsers()?;
     cargo_deny()?;
     npm_packages(&root.join("web"))?;
-    npm_packages(&root.join("e2e"))
+    npm_packages(&root.join("e2e"))?;
+    npm_packages(&root.join("e2e/sdk/node"))
 }
 
 /// Checks that Node.js is there and new enough; nothing installs it, because people choose how they do.

@@ -8,6 +8,7 @@ mod bench;
 mod dev;
 mod fuzz;
 mod install;
+mod libraries;
 mod report;
 mod step;
 mod test;
@@ -24,6 +25,7 @@ Usage: cargo xtask <command>
   test                            everything: format, lint, licences, unit tests, page, browsers
   test --only rust [pattern]      one part, for development: Rust tests (whose name holds the pattern),
   test --only web  [pattern]        the page's checks and unit tests (whose file holds it),
+  test --only sdk  [pattern]        LiveKit's client and server libraries (tests whose name holds it),
   test --only e2e  [pattern]        or the browser stories (whose title holds it)
   bench [options]                 measure the media plane beside others; bench --help says more
   bench browsers [pattern]        measure through real browsers and print the figures

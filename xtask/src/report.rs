@@ -43,6 +43,20 @@ pub(crate) fn cargo(output: &str) -> Tally {
     tally
 }
 
+/// Reads the last lines of Node's `spec` reporter. Tests that a `pattern` leaves out count as skipped there.
+pub(crate) fn node(output: &str, pattern: Option<&str>) -> Tally {
+    let count = |what: &str| -> u64 {
+        let lines = output.lines().filter_map(|line| line.trim().strip_prefix("ℹ "));
+        let numbers = lines.filter_map(|line| line.strip_prefix(what)?.trim().parse::<u64>().ok());
+        numbers.sum()
+    };
+    let skipped = if pattern.is_none() { count("skipped ") } else { 0 };
+    Tally {
+        passed: count("pass "),
+        failed: count("fail ") + count("cancelled ") + count("todo ") + skipped,
+    }
+}
+
 /// Reads the JSON report vitest wrote.
 pub(crate) fn vitest(report: &Path) -> Tally {
     let Some(report) = json(report) else { return Tally::default() };
@@ -108,6 +122,14 @@ mod tests {
             test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
             test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out\n";
         assert_eq!(cargo(output), Tally { passed: 15, failed: 3 });
+    }
+
+    #[test]
+    fn a_test_of_node_that_was_skipped_is_a_failure_unless_a_pattern_left_it_out() {
+        let output =
+            "✔ one (3 ms)\nℹ tests 5\nℹ pass 2\nℹ fail 1\nℹ cancelled 1\nℹ skipped 1\nℹ todo 0\n";
+        assert_eq!(node(output, None), Tally { passed: 2, failed: 3 });
+        assert_eq!(node(output, Some("one")), Tally { passed: 2, failed: 2 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::install;
+use crate::libraries;
 use crate::report;
 use crate::step::{Outcome, Step};
 use crate::tidy;
@@ -24,16 +25,24 @@ pub(crate) fn everything(root: &Path) -> Result<bool> {
     outcomes.extend(rust(root, None));
     outcomes.extend(licences(root));
     outcomes.push(release(root));
+    outcomes.extend(libraries::run(root, None));
     outcomes.push(browsers.join().map_err(|_| anyhow!("installing the browsers crashed"))?);
     outcomes.extend(e2e(root, None)?);
     Ok(report::summary(&outcomes))
 }
 
-/// One part of everything: `rust`, `web`, or `e2e`.
+/// One part of everything: `rust`, `web`, `sdk`, or `e2e`.
 pub(crate) fn part(root: &Path, part: &str, pattern: Option<&str>) -> Result<bool> {
     let outcomes = match part {
         "rust" => rust(root, pattern),
         "web" => web(root, pattern)?.into(),
+        "sdk" => {
+            let mut outcomes = vec![release(root)];
+            if outcomes.iter().all(|outcome| outcome.succeeded) {
+                outcomes.extend(libraries::run(root, pattern));
+            }
+            outcomes
+        }
         "e2e" => {
             let mut outcomes =
                 vec![Outcome::of("install browsers", install::browsers), release(root)];
@@ -43,7 +52,7 @@ pub(crate) fn part(root: &Path, part: &str, pattern: Option<&str>) -> Result<boo
             }
             outcomes
         }
-        other => bail!("--only takes rust, web, or e2e, not {other}"),
+        other => bail!("--only takes rust, web, sdk, or e2e, not {other}"),
     };
     Ok(report::summary(&outcomes))
 }
