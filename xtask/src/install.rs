@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::libraries;
+
 /// The oldest Node.js that the page's tools accept.
 const NODE: (u32, u32) = (20, 19);
 
@@ -30,7 +32,8 @@ pub(crate) fn everything(root: &Path) -> Result<()> {
     cargo_deny()?;
     npm_packages(&root.join("web"))?;
     npm_packages(&root.join("e2e"))?;
-    npm_packages(&root.join("e2e/sdk/node"))
+    npm_packages(&root.join("e2e/sdk/node"))?;
+    libraries::install_python(root)
 }
 
 /// Checks that Node.js is there and new enough; nothing installs it, because people choose how they do.
@@ -117,6 +120,56 @@ pub(crate) fn npm_packages(directory: &Path) -> Result<()> {
         );
     }
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Makes a Python environment with the packages that `requirements` locks, unless that has been done for this very file,.
+/// Nothing is compiled and nothing is installed for the machine.
+pub(crate) fn python_packages(environment: &Path, requirements: &Path) -> Result<()> {
+    let wanted = std::fs::read(requirements)
+        .with_context(|| format!("{} is missing", requirements.display()))?;
+    let stamp = environment.join("roomful-requirements");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    python()?;
+    println!("installing Python packages in {}", environment.display());
+    let place = environment.display().to_string();
+    run("python3", &["-m", "venv", "--clear", &place])?;
+    let list = requirements.display().to_string();
+    let options = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+    ];
+    let locked = ["--require-hashes", "--requirement", &list];
+    run(&python_of(environment).display().to_string(), &[options.as_slice(), &locked].concat())
+        .with_context(|| format!("the packages in {list} need Python 3.11 or newer"))?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// The Python of an environment.
+pub(crate) fn python_of(environment: &Path) -> PathBuf {
+    environment.join("bin/python")
+}
+
+/// Installs Python from Debian where it is missing, or cannot make environments: Debian has that in a package of its own.
+fn python() -> Result<()> {
+    let makes_environments = Command::new("python3")
+        .args(["-c", "import ensurepip, venv"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if makes_environments {
+        return Ok(());
+    }
+    println!("installing python3-venv");
+    apt(&["python3", "python3-venv"]).context(
+        "Python cannot make environments here; as root: apt-get update && apt-get install python3 python3-venv",
+    )
 }
 
 /// Installs from Debian what is missing of `needed`: programs, each with the package that brings it.

@@ -1,10 +1,14 @@
 //! LiveKit's own client and server libraries against the real server: tests with clients that nobody here wrote.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
 
 use crate::install;
 use crate::report;
 use crate::step::{Outcome, Step};
+
+const PYTHON: &str = "e2e/sdk/python";
 
 /// A test that takes longer has met something that never ends; the slowest takes 20 seconds on a machine with other
 /// work.
@@ -12,7 +16,9 @@ const TEST_MILLISECONDS: &str = "--test-timeout=120000";
 
 /// Installs and runs every library's tests (whose names hold `pattern`). The release binary has to be there.
 pub(crate) fn run(root: &Path, pattern: Option<&str>) -> Vec<Outcome> {
-    node(root, pattern).into()
+    let mut outcomes = Vec::from(node(root, pattern));
+    outcomes.extend(python(root, pattern));
+    outcomes
 }
 
 fn node(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
@@ -26,4 +32,28 @@ fn node(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
             .run()
             .counting(|output| report::node(output, pattern)),
     ]
+}
+
+fn python(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
+    let python = install::python_of(&environment(root)).display().to_string();
+    let mut arguments = vec!["-W", "ignore", "-m", "unittest", "--verbose"];
+    let named = pattern.map(|pattern| format!("*{pattern}*"));
+    if let Some(named) = &named {
+        arguments.extend(["-k", named]);
+    }
+    [
+        Outcome::of("install Python libraries", || install_python(root)),
+        Step::new("LiveKit's Python libraries", &root.join(PYTHON), &python, &arguments)
+            .run()
+            .counting(report::unittest),
+    ]
+}
+
+/// Installs the Python libraries into an environment of their own.
+pub(crate) fn install_python(root: &Path) -> Result<()> {
+    install::python_packages(&environment(root), &root.join(PYTHON).join("requirements.txt"))
+}
+
+fn environment(root: &Path) -> PathBuf {
+    root.join("target/sdk-python")
 }

@@ -57,6 +57,26 @@ pub(crate) fn node(output: &str, pattern: Option<&str>) -> Tally {
     }
 }
 
+/// Reads the last lines of Python's `unittest`.
+pub(crate) fn unittest(output: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in output.lines() {
+        if line.starts_with("Ran ") {
+            tally.passed += before(line, " test");
+        } else if line.starts_with("OK") || line.starts_with("FAILED") {
+            let counts = line.split_once('(').map_or("", |(_, counts)| counts);
+            let numbers = counts.trim_end_matches(')').split(", ").filter_map(|count| {
+                let (what, number) = count.split_once('=')?;
+                let bad = ["failures", "errors", "skipped", "unexpected successes"].contains(&what);
+                if bad { number.parse::<u64>().ok() } else { None }
+            });
+            tally.failed += numbers.sum::<u64>();
+        }
+    }
+    tally.passed = tally.passed.saturating_sub(tally.failed);
+    tally
+}
+
 /// Reads the JSON report vitest wrote.
 pub(crate) fn vitest(report: &Path) -> Tally {
     let Some(report) = json(report) else { return Tally::default() };
@@ -130,6 +150,13 @@ mod tests {
             "✔ one (3 ms)\nℹ tests 5\nℹ pass 2\nℹ fail 1\nℹ cancelled 1\nℹ skipped 1\nℹ todo 0\n";
         assert_eq!(node(output, None), Tally { passed: 2, failed: 3 });
         assert_eq!(node(output, Some("one")), Tally { passed: 2, failed: 2 });
+    }
+
+    #[test]
+    fn failures_errors_and_skips_of_python_are_failures() {
+        let output = "Ran 9 tests in 1.2s\n\nFAILED (failures=1, errors=2, skipped=1)\n";
+        assert_eq!(unittest(output), Tally { passed: 5, failed: 4 });
+        assert_eq!(unittest("Ran 1 test in 1s\n\nOK\n"), Tally { passed: 1, failed: 0 });
     }
 
     #[test]

@@ -130,8 +130,9 @@ export class Guest {
   }
 
   async leave() {
-    await this.room.disconnect();
     await Promise.all([...this.readers.values()].map((reader) => reader.stop()));
+    this.readers.clear();
+    await this.room.disconnect();
   }
 
   #remember() {
