@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::digest;
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
-use narrowed::ProfileNumber;
+use narrowed::{Change, ProfileNumber};
 use roomful_rtp::srtp::SrtpProfile;
 
 /// The largest DTLS record flight datagram `dimpl` writes, with room to spare.
@@ -30,14 +30,21 @@ const REPEATS: usize = 7;
 #[derive(Clone)]
 pub(crate) struct Identity {
     certificate: DtlsCertificate,
-    config: Arc<Config>,
+    as_client: Settings,
+    as_server: Settings,
     fingerprint: String,
-    /// The only profile to be offered.
-    only: Option<ProfileNumber>,
+}
+
+/// How associations in one role are to be.
+#[derive(Clone)]
+struct Settings {
+    config: Arc<Config>,
+    /// Where only one profile is to be agreed on.
+    change: Option<Change>,
 }
 
 impl Identity {
-    /// One that offers all SRTP profiles, or `only` this one.
+    /// One that agrees on any SRTP profile, or `only` this one.
     ///
     /// # Errors
     /// If the system gives no randomness.
@@ -45,13 +52,12 @@ impl Identity {
         let certificate = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|error| anyhow!("cannot make a certificate: {error}"))?;
         let fingerprint = fingerprint(&certificate.certificate);
-        let only = only.map(|profile| ProfileNumber(profile.id()));
-        let mut config = Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS);
-        if let Some(wanted) = only {
-            config = config.with_crypto_provider(narrowed::provider(wanted));
-        }
-        let config = Arc::new(config.build().context("the DTLS settings")?);
-        Ok(Self { certificate, config, fingerprint, only })
+        let settings = |role| {
+            let only = only.map(|profile| ProfileNumber(profile.id()));
+            Settings::new(only.map(|wanted| Change::new(wanted, role)))
+        };
+        let (as_client, as_server) = (settings(Role::Client)?, settings(Role::Server)?);
+        Ok(Self { certificate, as_client, as_server, fingerprint })
     }
 
     /// SHA-256 of the certificate as SDP has it (RFC 8122 §5).
@@ -60,12 +66,23 @@ impl Identity {
     }
 }
 
+impl Settings {
+    fn new(change: Option<Change>) -> anyhow::Result<Self> {
+        let mut config = Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS);
+        if let Some(change) = change {
+            config = config.with_crypto_provider(narrowed::provider(change));
+        }
+        Ok(Self { config: Arc::new(config.build().context("the DTLS settings")?), change })
+    }
+}
+
 /// One participant's association, from its seat.
 pub(crate) struct Association {
     dtls: Dtls,
     /// Fingerprint the server announced; nothing else is believed.
     expected: String,
-    only: Option<ProfileNumber>,
+    role: Role,
+    change: Option<Change>,
     timeout: Option<Instant>,
     buffer: Vec<u8>,
 }
@@ -97,11 +114,14 @@ pub(crate) enum Role {
 
 impl Association {
     pub(crate) fn new(identity: &Identity, role: Role, expected: String, now: Instant) -> Self {
-        let config = Arc::clone(&identity.config);
+        let Settings { config, change } = match role {
+            Role::Client => identity.as_client.clone(),
+            Role::Server => identity.as_server.clone(),
+        };
         let mut dtls = Dtls::new_12(config, identity.certificate.clone(), now);
         dtls.set_active(role == Role::Client);
-        let only = identity.only.filter(|_| role == Role::Client);
-        Self { dtls, expected, only, timeout: Some(now), buffer: vec![0; DATAGRAM_BYTES] }
+        let buffer = vec![0; DATAGRAM_BYTES];
+        Self { dtls, expected, role, change, timeout: Some(now), buffer }
     }
 
     /// A datagram that looks like DTLS.
@@ -114,7 +134,11 @@ impl Association {
         now: Instant,
     ) -> anyhow::Result<Vec<Event>> {
         self.dtls.handle_timeout(now).context("DTLS")?;
-        self.dtls.handle_packet(bytes).context("DTLS")?;
+        let mut bytes = bytes.to_vec();
+        if let Some(change) = self.change.filter(|_| self.role == Role::Server) {
+            change.inwards(&mut bytes);
+        }
+        self.dtls.handle_packet(&bytes).context("DTLS")?;
         self.drain()
     }
 
@@ -142,8 +166,8 @@ impl Association {
             match self.dtls.poll_output(&mut self.buffer) {
                 Output::Packet(bytes) => {
                     let mut bytes = bytes.to_vec();
-                    if let Some(wanted) = self.only {
-                        narrowed::narrow(&mut bytes, wanted);
+                    if let Some(change) = self.change.filter(|_| self.role == Role::Client) {
+                        change.outwards(&mut bytes);
                     }
                     events.push(Event::Transmit(bytes));
                 }
@@ -188,7 +212,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_a_handshake_get_the_same_keys() {
-        let (client, server) = handshake(None, None);
+        let (client, server) = handshake(None, None, None);
         let (client, server) = (client.expect("keys"), server.expect("keys"));
         assert_eq!(client.material, server.material);
         assert_eq!(client.profile, server.profile);
@@ -196,29 +220,36 @@ mod tests {
     }
 
     #[test]
-    fn a_single_profile_is_agreed_on_whatever_the_server_prefers() {
+    fn a_single_profile_is_agreed_on_whatever_the_other_side_prefers() {
         for (only, agreed) in [
             (SrtpProfile::AeadAes128Gcm, dimpl::SrtpProfile::AEAD_AES_128_GCM),
             (SrtpProfile::AeadAes256Gcm, dimpl::SrtpProfile::AEAD_AES_256_GCM),
             (SrtpProfile::Aes128CmHmacSha1_80, dimpl::SrtpProfile::AES128_CM_SHA1_80),
         ] {
-            let (client, server) = handshake(None, Some(only));
-            let (client, server) = (client.expect("keys"), server.expect("keys"));
-            assert_eq!((client.profile, server.profile), (agreed, agreed));
-            assert_eq!(client.material, server.material);
+            for (client, server) in [(Some(only), None), (None, Some(only))] {
+                let (client, server) = handshake(None, client, server);
+                let (client, server) = (client.expect("keys"), server.expect("keys"));
+                assert_eq!((client.profile, server.profile), (agreed, agreed));
+                assert_eq!(client.material, server.material);
+            }
         }
     }
 
     #[test]
     fn another_certificate_than_announced_is_refused() {
-        let (client, _) = handshake(Some("AA:BB".into()), None);
+        let (client, _) = handshake(Some("AA:BB".into()), None, None);
         assert!(client.is_none());
     }
 
-    fn handshake(lie: Option<String>, only: Option<SrtpProfile>) -> (Option<Keys>, Option<Keys>) {
+    /// The client may be told a `lie` about the server's certificate.
+    fn handshake(
+        lie: Option<String>,
+        client: Option<SrtpProfile>,
+        server: Option<SrtpProfile>,
+    ) -> (Option<Keys>, Option<Keys>) {
         let now = Instant::now();
-        let ours = Identity::generate(only).unwrap();
-        let theirs = Identity::generate(None).unwrap();
+        let ours = Identity::generate(client).unwrap();
+        let theirs = Identity::generate(server).unwrap();
         let announced = lie.unwrap_or_else(|| theirs.fingerprint().to_owned());
         let mut client = Association::new(&ours, Role::Client, announced, now);
         let mut server =
