@@ -80,13 +80,14 @@ impl Engine {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Err(_) | Ok(()) => {}
             }
-            // Commands first: whoever leaves must not be found to have been hung up on.
             if !self.take_commands()? {
                 return Ok(());
             }
             self.send_due();
             for event in events.iter().filter(|event| event.token() != WAKER) {
-                self.receive(event.token().0);
+                if !self.receive(event.token().0)? {
+                    return Ok(());
+                }
                 self.send_due();
             }
             self.run_tick();
@@ -107,8 +108,9 @@ impl Engine {
         }
     }
 
-    fn receive(&mut self, slot: usize) {
-        let Some(Some(participant)) = self.participants.get_mut(slot) else { return };
+    /// Takes what came to a participant. Returns whether to go on.
+    fn receive(&mut self, slot: usize) -> io::Result<bool> {
+        let Some(Some(participant)) = self.participants.get_mut(slot) else { return Ok(true) };
         let socket = participant.socket();
         let now = Instant::now();
         let mut failure = None;
@@ -127,9 +129,11 @@ impl Engine {
         if !was_receiving && participant.is_receiving() {
             self.progress.count_receiving();
         }
-        if let Some(error) = failure {
-            self.lose(slot, &error);
-        }
+        let Some(error) = failure else { return Ok(true) };
+        // Whoever left meanwhile was hung up on for that.
+        let goes_on = self.take_commands()?;
+        self.lose(slot, &error);
+        Ok(goes_on)
     }
 
     fn take_commands(&mut self) -> io::Result<bool> {

@@ -97,7 +97,8 @@ impl<'a> Connection<'a> {
         let requests = plan.tracks.iter().enumerate();
         let requests = requests.map(|(mid, track)| announcement(track, &plan.cid(mid))).collect();
         if plan.view.subscribes() {
-            add_receiving(&mut sections, server.sections, server.sections);
+            // One at least: without an offer there is no transport.
+            add_receiving(&mut sections, server.sections.max(1), server.sections);
         }
         engine.send(Command::Add(Box::new(Newcomer {
             id: plan.id,
