@@ -6,9 +6,12 @@
 
 mod capacity;
 mod chart;
+mod comparisons;
 mod experiments;
 mod figures;
+mod findings;
 mod floor;
+mod garbage;
 mod generator;
 mod measured;
 mod memory;
@@ -23,6 +26,7 @@ mod runner;
 mod search;
 mod server;
 mod statistics;
+mod turnover;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -32,11 +36,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use self::experiments::{ALL, Experiment};
-use self::figures::Figure;
+use self::findings::Findings;
 use self::generator::Generator;
 use self::network::{INSIDE, Network};
 use self::options::{Options, Task};
 use self::peers::Peers;
+use self::process::{Core, busy_ticks};
 use self::report::Report;
 use self::runner::Bench;
 use self::server::Programs;
@@ -46,12 +51,12 @@ use crate::install;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [options]
 
-  (none)             every figure of the media plane, in about 45 minutes
+  (none)             every figure of the media plane, in about 22 minutes
   --quick            the most telling ones, within five minutes
-  --only A,B         only some experiments: stage, single, memory, hall, growth, churn, joins,
+  --only A,B         only some experiments: stage, single, churn, memory, hall, growth, garbage, joins,
                      stage-capacity, hall-capacity, grid-capacity
   --pairs N          how often each comparison is repeated (5)
-  --seconds S        how long each run measures (5)
+  --seconds S        how long each run measures (4)
   --write            put the results into bench/results, to be committed
   --rough            count runs on a machine that is busy with other things, too: to try things out
   --prove            only show that delay and loss are seen as what they are
@@ -160,47 +165,85 @@ fn set_up(options: &Options) -> Result<Bench> {
         floor: release.join("floor"),
         network: Network::new(&directory)?,
         records: Vec::new(),
+        busy: busy(),
         started: Instant::now(),
         experiment: String::new(),
+        until: None,
     })
 }
 
-/// Runs the experiments that were asked for and tells their figures.
+/// How busy each core is with whatever else the machine does, as shares; with a word if that will show.
+fn busy() -> Vec<f64> {
+    let cores = [Core::SERVER, Core::GENERATOR];
+    let before = cores.map(busy_ticks);
+    std::thread::sleep(BEFORE);
+    let after = cores.map(busy_ticks);
+    let spent = before.iter().zip(after).filter_map(|(before, after)| Some(after? - (*before)?));
+    // A hundred ticks a second, as /proc counts them.
+    let busy: Vec<f64> = spent.map(|ticks| ticks as f64 / 100.0 / BEFORE.as_secs_f64()).collect();
+    if busy.iter().any(|share| *share > CALM) {
+        let percent: Vec<String> =
+            busy.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+        println!(
+            "this machine is busy with other things ({} of its cores): figures will suffer, and many runs not count",
+            percent.join(" and ")
+        );
+    }
+    busy
+}
+
+/// How long the machine is looked at before.
+const BEFORE: Duration = Duration::from_secs(1);
+/// The share of a core that others may use before it shows in figures.
+const CALM: f64 = 0.1;
+
+/// Runs the experiments that were asked for and tells their figures. What fails is told and leaves the others alone;
+/// the summary is written after each experiment, so that one interrupted keeps what it has.
 fn figures(root: &Path, bench: &mut Bench) -> Result<bool> {
     let options = bench.options.clone();
-    let quick = options.budget.is_some();
-    let (chosen, others): (Vec<&Experiment>, Vec<&Experiment>) = ALL
-        .iter()
-        .partition(|experiment| options.wants(experiment.name) && (experiment.quick || !quick));
+    let (chosen, others): (Vec<&Experiment>, Vec<&Experiment>) =
+        ALL.iter().partition(|experiment| {
+            options.wants(experiment.name) && (experiment.quick || !options.is_quick())
+        });
     if chosen.is_empty() {
         bail!("there is no such experiment; cargo xtask bench --help names them");
     }
     plan(&chosen, &options);
-    let mut figures: Vec<Figure> = Vec::new();
-    let mut missing: Vec<&str> =
-        others.iter().flat_map(|experiment| experiment.figures).copied().collect();
-    let proven = if options.only.is_empty() && !quick { prove::run(bench)? } else { true };
+    let proven = !options.is_full() || prove::run(bench)?;
+    let mut findings = Findings::new(bench.busy.clone(), bench.network.is_steered);
+    for experiment in &others {
+        findings.miss(experiment);
+    }
     for experiment in chosen {
         experiment.name.clone_into(&mut bench.experiment);
+        bench.until = Some(deadline(&options, experiment, bench.started));
         match (experiment.run)(bench) {
-            Ok(found) => figures.extend(found),
+            Ok(found) => findings.add(found, bench),
             Err(error) => {
                 println!("{} failed: {error:#}", experiment.name);
-                missing.extend(experiment.figures);
+                findings.miss(experiment);
             }
         }
+        summarize(root, bench, &findings)?;
     }
-    figures.sort_by_key(|figure| figure.id);
-    missing.sort_unstable();
-    let report = Report {
-        figures: &figures,
-        missing: &missing,
-        records: &bench.records,
-        is_steered: bench.network.is_steered,
-    };
-    tell(root, bench, &report)?;
+    bench.until = None;
+    tell(root, bench, &findings)?;
+    if options.is_full()
+        && let Err(error) = profile::run(root, bench)
+    {
+        println!("without a profile: {error:#}");
+    }
     Ok(proven)
 }
+
+/// When an experiment has to start nothing new: repeated runs may take a quarter more than planned.
+fn deadline(options: &Options, experiment: &Experiment, started: Instant) -> Instant {
+    let own = Instant::now() + (experiment.takes)(options) * 5 / 4 + REPEAT;
+    options.budget.map_or(own, |budget| own.min(started + budget))
+}
+
+/// One repeated run, so that short experiments have it too.
+const REPEAT: Duration = Duration::from_secs(12);
 
 fn plan(chosen: &[&Experiment], options: &Options) {
     let names: Vec<&str> = chosen.iter().map(|experiment| experiment.name).collect();
@@ -215,17 +258,23 @@ fn plan(chosen: &[&Experiment], options: &Options) {
     );
 }
 
-fn tell(root: &Path, bench: &Bench, report: &Report<'_>) -> Result<()> {
+fn summarize(root: &Path, bench: &Bench, findings: &Findings) -> Result<PathBuf> {
     let summary = bench.programs.directory.join("summary.json");
+    let report = Report { findings, records: &bench.records };
     std::fs::write(&summary, serde_json::to_string_pretty(&report.summary(root))?)
         .with_context(|| format!("cannot write {}", summary.display()))?;
+    Ok(summary)
+}
+
+fn tell(root: &Path, bench: &Bench, findings: &Findings) -> Result<()> {
+    let report = Report { findings, records: &bench.records };
     println!("\n{}", report.table());
-    if !report.missing.is_empty() {
-        println!("not measured by this run: {}", report.missing.join(", "));
+    if !findings.missing.is_empty() {
+        println!("not measured by this run: {}", findings.missing.join(", "));
     }
     let took = bench.started.elapsed().as_secs();
     println!("{} runs in {} min {} s", report.records.len(), took / 60, took % 60);
-    println!("summary: {}", summary.display());
+    println!("summary: {}", summarize(root, bench, findings)?.display());
     if bench.options.write {
         report.write(root)?;
         println!("results: {}", root.join("bench/results").display());

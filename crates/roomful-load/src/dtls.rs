@@ -69,7 +69,7 @@ impl Identity {
 impl Settings {
     fn new(change: Option<Change>) -> anyhow::Result<Self> {
         let mut config = Config::builder().flight_start_rto(FIRST_REPEAT).flight_retries(REPEATS);
-        if let Some(change) = change {
+        if let Some(change) = &change {
             config = config.with_crypto_provider(narrowed::provider(change));
         }
         Ok(Self { config: Arc::new(config.build().context("the DTLS settings")?), change })
@@ -81,7 +81,6 @@ pub(crate) struct Association {
     dtls: Dtls,
     /// Fingerprint the server announced; nothing else is believed.
     expected: String,
-    role: Role,
     change: Option<Change>,
     timeout: Option<Instant>,
     buffer: Vec<u8>,
@@ -121,7 +120,7 @@ impl Association {
         let mut dtls = Dtls::new_12(config, identity.certificate.clone(), now);
         dtls.set_active(role == Role::Client);
         let buffer = vec![0; DATAGRAM_BYTES];
-        Self { dtls, expected, role, change, timeout: Some(now), buffer }
+        Self { dtls, expected, change, timeout: Some(now), buffer }
     }
 
     /// A datagram that looks like DTLS.
@@ -135,8 +134,8 @@ impl Association {
     ) -> anyhow::Result<Vec<Event>> {
         self.dtls.handle_timeout(now).context("DTLS")?;
         let mut bytes = bytes.to_vec();
-        if let Some(change) = self.change.filter(|_| self.role == Role::Server) {
-            change.inwards(&mut bytes);
+        if let Some(change) = &self.change {
+            change.incoming(&mut bytes);
         }
         self.dtls.handle_packet(&bytes).context("DTLS")?;
         self.drain()
@@ -166,8 +165,8 @@ impl Association {
             match self.dtls.poll_output(&mut self.buffer) {
                 Output::Packet(bytes) => {
                     let mut bytes = bytes.to_vec();
-                    if let Some(change) = self.change.filter(|_| self.role == Role::Client) {
-                        change.outwards(&mut bytes);
+                    if let Some(change) = &self.change {
+                        change.outgoing(&mut bytes);
                     }
                     events.push(Event::Transmit(bytes));
                 }

@@ -1,15 +1,16 @@
 //! How much one core holds: searches for the size at which a server breaks.
 
+use std::iter;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::figures::{Figure, Goal};
+use super::figures::{Figure, Goal, number};
 use super::generator::Load;
 use super::measured::{GENERATOR_SHARE, Measured};
 use super::options::Options;
 use super::runner::{Bench, Record, Variant};
-use super::search::{Range, Verdict, most};
+use super::search::{Found, Range, Verdict, most};
 use super::server::Subject;
 use super::statistics::Spread;
 use super::workload::Workload;
@@ -24,7 +25,18 @@ pub(crate) struct Capacity {
     load: fn(u32) -> Load,
     /// What is asked of a run beyond being without loss.
     holds: fn(u32, &Measured) -> Option<String>,
-    note: &'static str,
+    /// What to find out past the limit, if anything.
+    past: Option<Past>,
+}
+
+/// One run with half as many again as were held.
+pub(crate) struct Past {
+    id: &'static str,
+    what: &'static str,
+    value: fn(&Measured) -> Option<f64>,
+    unit: &'static str,
+    goal: Goal,
+    note: fn(&Measured) -> String,
 }
 
 /// P5.
@@ -33,10 +45,10 @@ pub(crate) const STAGE: Capacity = Capacity {
     what: "W1 viewers on one core without loss",
     unit: "viewers",
     goal: 1200.0,
-    range: Range { start: 300, limit: 4000, step: 50 },
+    range: Range { start: 1200, limit: 4000, step: 100 },
     load: |viewers| Load::of(Workload::Stage { viewers }).light(),
     holds: |_, _| None,
-    note: "",
+    past: None,
 };
 
 /// P6.
@@ -45,10 +57,10 @@ pub(crate) const HALL: Capacity = Capacity {
     what: "W2 listeners on one core, one speaker, without loss",
     unit: "listeners",
     goal: 3000.0,
-    range: Range { start: 750, limit: 8000, step: 100 },
+    range: Range { start: 3000, limit: 8000, step: 250 },
     load: |listeners| Load::of(Workload::Hall { listeners }).light(),
     holds: |_, _| None,
-    note: "",
+    past: None,
 };
 
 /// P7.
@@ -57,10 +69,23 @@ pub(crate) const GRID: Capacity = Capacity {
     what: "W3 participants on one core without shedding",
     unit: "participants",
     goal: 60.0,
-    range: Range { start: 15, limit: 120, step: 2 },
+    range: Range { start: 60, limit: 120, step: 5 },
     load: |participants| Load::of(Workload::Grid { participants }).light(),
-    holds: |_, _| None,
-    note: "what is shed past it is not measured here",
+    holds: grid_holds,
+    past: Some(PAST),
+};
+
+/// What P7 says of the time past it.
+const PAST: Past = Past {
+    id: "P7.sound",
+    what: "sound that arrives in W3 with half as many participants again",
+    value: |run| Some(run.granted.audio? * 100.0),
+    unit: "%",
+    goal: Goal::AtLeast(99.0),
+    note: |run| {
+        let percent = run.granted.video.map_or("?".to_owned(), |share| number(share * 100.0));
+        format!("of the pictures {percent} %")
+    },
 };
 
 /// J3.
@@ -69,16 +94,31 @@ pub(crate) const JOINS: Capacity = Capacity {
     what: "full joins a second on one core with media p99 within 10 ms",
     unit: "joins/s",
     goal: 200.0,
-    range: Range { start: 25, limit: 1000, step: 10 },
+    range: Range { start: 200, limit: 1000, step: 20 },
     load: |rate| Load::of(Workload::Joins { rate }),
     holds: joins_hold,
-    note: "",
+    past: None,
 };
 
 /// The share of the joins asked for that has to succeed: the last ones of a run may still be under way.
 const JOINED: f64 = 0.95;
 /// What the media of the room beside the joins may be late by, as the goal says.
 const MEDIA_P99_MS: f64 = 10.0;
+
+/// The part of the pictures wished for below which a server is taken to shed: somebody sees something smaller than
+/// wished for, or nothing. What a window has less at its ends is within it.
+const SHED: f64 = 0.97;
+/// The same of sound, which is never to be shed.
+const SILENCED: f64 = 0.99;
+
+fn grid_holds(_: u32, run: &Measured) -> Option<String> {
+    let below = |share: Option<f64>, least: f64| share.filter(|share| *share < least);
+    if let Some(share) = below(run.granted.audio, SILENCED) {
+        return Some(format!("{:.1} % of the sound arrived", share * 100.0));
+    }
+    let share = below(run.granted.video, SHED)?;
+    Some(format!("{:.1} % of the pictures arrived in the size wished for", share * 100.0))
+}
 
 fn joins_hold(rate: u32, run: &Measured) -> Option<String> {
     let joined = run.joins_per_second.unwrap_or_default();
@@ -89,12 +129,12 @@ fn joins_hold(rate: u32, run: &Measured) -> Option<String> {
     (p99 > MEDIA_P99_MS).then(|| format!("media p99 was {p99:.1} ms"))
 }
 
-/// How long a search takes: it doubles to the goal's size, then halves the gap, and asks twice where it breaks.
+/// How long a search takes: at the goal's size, then up or down from there, twice where it breaks.
 pub(crate) fn takes(options: &Options, capacity: &Capacity) -> Duration {
-    const PROBES: u32 = 10;
+    const PROBES: u32 = 5;
     let size = capacity.goal as u32;
     let variant = Variant::Server(Subject::Roomful, (capacity.load)(size));
-    variant.duration(options.seconds) * PROBES
+    variant.duration(options.seconds) * (PROBES + u32::from(capacity.past.is_some()))
 }
 
 /// Searches, and tells what was found beside the goal.
@@ -104,7 +144,7 @@ pub(crate) fn takes(options: &Options, capacity: &Capacity) -> Duration {
 pub(crate) fn measure(bench: &mut Bench, capacity: &Capacity) -> Result<Vec<Figure>> {
     let mut probes = 0;
     let found = most(capacity.range, |size| {
-        let variant = Variant::Server(Subject::Roomful, (capacity.load)(size));
+        let variant = variant(capacity, size);
         if !bench.has_time_for(variant.duration(bench.options.seconds)) {
             return Ok(Verdict::Unknown("no time was left".to_owned()));
         }
@@ -114,15 +154,41 @@ pub(crate) fn measure(bench: &mut Bench, capacity: &Capacity) -> Result<Vec<Figu
     })?;
     let held = f64::from(found.held);
     let measured = Spread::of((found.held > 0).then_some(held));
-    let mut note = match (found.at_least, found.because.as_str()) {
+    let note = match (found.at_least, found.because.as_str()) {
         (true, because) => format!("at least; {because}"),
         (false, because) => format!("broke at {because}"),
     };
-    if !capacity.note.is_empty() {
-        note = format!("{note}; {}", capacity.note);
-    }
     let goal = Goal::AtLeast(capacity.goal);
-    Ok(vec![Figure::new(capacity.id, capacity.what, capacity.unit, goal, measured).noting(note)])
+    let most = Figure::new(capacity.id, capacity.what, capacity.unit, goal, measured).noting(note);
+    let past = capacity.past.as_ref().map(|past| measure_past(bench, capacity, past, &found));
+    iter::once(Ok(most)).chain(past).collect()
+}
+
+fn variant(capacity: &Capacity, size: u32) -> Variant {
+    Variant::Server(Subject::Roomful, (capacity.load)(size))
+}
+
+/// Looks at what happens to half as many again. Loss is no fault here: it is what is looked for.
+fn measure_past(
+    bench: &mut Bench,
+    capacity: &Capacity,
+    past: &Past,
+    found: &Found,
+) -> Result<Figure> {
+    let figure = |measured| Figure::new(past.id, past.what, past.unit, past.goal, measured);
+    if found.held == 0 {
+        return Ok(figure(None).noting("nothing was held"));
+    }
+    let size = found.held + found.held / 2;
+    let record = bench.once(&variant(capacity, size), 1)?;
+    if record.measured.is_generators_fault(bench.options.rough) {
+        return Ok(figure(None).noting(format!("with {size} the generator was at its limit")));
+    }
+    let value = Spread::of((past.value)(&record.measured));
+    let Some(value) = value else {
+        return Ok(figure(None).noting(record.void.unwrap_or_else(|| "no figure".to_owned())));
+    };
+    Ok(figure(Some(value)).noting(format!("{size}; {}", (past.note)(&record.measured))))
 }
 
 fn judge(size: u32, record: &Record, capacity: &Capacity, is_rough: bool) -> Verdict {
@@ -138,7 +204,7 @@ fn judge(size: u32, record: &Record, capacity: &Capacity, is_rough: bool) -> Ver
 
 #[cfg(test)]
 mod tests {
-    use super::super::measured::Percentiles;
+    use super::super::measured::{Granted, Percentiles, Shares};
     use super::*;
 
     fn joined(rate: f64, p99_ms: f64) -> Measured {
@@ -158,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn a_grid_holds_if_nothing_is_shed_and_sound_is_whole() {
+        let run = |video, audio| Measured {
+            granted: Granted { video: Some(video), audio: Some(audio) },
+            ..Measured::default()
+        };
+        assert_eq!(grid_holds(60, &run(0.98, 1.3)), None);
+        assert!(grid_holds(60, &run(0.9, 1.0)).unwrap().contains("pictures"));
+        assert!(grid_holds(60, &run(1.0, 0.9)).unwrap().contains("sound"));
+    }
+
+    #[test]
     fn a_busy_generator_is_not_blamed_on_the_server() {
         let record = Record {
             experiment: String::new(),
@@ -165,7 +242,10 @@ mod tests {
             workload: String::new(),
             round: 1,
             void: Some("loss".to_owned()),
-            measured: Measured { generator_share: Some(0.9), ..Measured::default() },
+            measured: Measured {
+                shares: Shares { generator: Some(0.9), ..Shares::default() },
+                ..Measured::default()
+            },
             raw: serde_json::Value::Null,
         };
         assert!(matches!(judge(100, &record, &STAGE, false), Verdict::Unknown(_)));

@@ -12,7 +12,7 @@ pub(crate) struct Figure {
     /// Its name among the goals; where a goal has two numbers, with what tells them apart.
     pub(crate) id: &'static str,
     /// What it tells.
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     /// Its unit; empty for a ratio.
     pub(crate) unit: &'static str,
     /// What it should be.
@@ -28,12 +28,12 @@ impl Figure {
     /// A figure without a note.
     pub(crate) fn new(
         id: &'static str,
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         goal: Goal,
         measured: Option<Spread>,
     ) -> Self {
-        Self { id, what, unit, goal, measured, note: None }
+        Self { id, what: what.into(), unit, goal, measured, note: None }
     }
 
     /// The same with something said beside it.

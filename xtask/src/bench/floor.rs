@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::measured::Measured;
+use super::measured::{Measured, Shares};
 use super::network::{GENERATOR, Network};
 use super::process::{Core, Process, pinned};
 
@@ -98,7 +98,7 @@ fn measured(sent: &Value, received: &Value) -> Result<Measured> {
         cpu_us_per_packet: Some(number(sent, "cpu_us_per_packet")?),
         packets: Some(packets),
         loss_percent: Some(lost / in_all * 100.0),
-        server_share: Some(number(sent, "cpu_share")?),
+        shares: Shares { server: Some(number(sent, "cpu_share")?), ..Shares::default() },
         ..Measured::default()
     })
 }

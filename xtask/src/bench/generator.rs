@@ -8,17 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::measured::{LOSS_PERCENT, Measured, Percentiles};
+use super::measured::{Granted, LOSS_PERCENT, Measured, Memory, Percentiles, SRTP, Shares};
 use super::network::Network;
 use super::process::{Core, Process, busy_ticks, resident_kb};
 use super::server::{KEY, SECRET, Server, Subject};
 use super::workload::Workload;
 
 /// Seconds between the last participant's arrival and the measuring: first keyframes are through, timers run evenly.
-const WARMUP: f64 = 2.0;
-
-/// The SRTP profile for every server: AES-128-GCM, which browsers offer and the floor uses.
-const SRTP: &str = "gcm128";
+const WARMUP: f64 = 1.5;
 
 /// How long a run may take beyond what is planned, and how often the planned time for gathering may pass. A server that
 /// needs longer for admitting everybody does not hold them.
@@ -41,12 +38,17 @@ pub(crate) struct Load {
     pub(crate) light: bool,
     /// Where participants send media to instead of to the server.
     pub(crate) via: Option<SocketAddr>,
+    /// Whether whoever joins offers nothing at first and so needs a second offer to receive. Otherwise they offer what
+    /// `livekit-client` does: three free sections of each kind.
+    pub(crate) two_offers: bool,
+    /// How many times as long as other runs it is measured.
+    pub(crate) lasting: u32,
 }
 
 impl Load {
     /// A workload and nothing beside it.
     pub(crate) fn of(workload: Workload) -> Self {
-        Self { workload, garbage: 0, light: false, via: None }
+        Self { workload, garbage: 0, light: false, via: None, two_offers: false, lasting: 1 }
     }
 
     /// The same in light mode, for more participants than the generator could listen to otherwise.
@@ -64,8 +66,23 @@ impl Load {
         Self { garbage, ..self }
     }
 
+    /// The same with people who learn of tracks after joining.
+    pub(crate) fn in_two_offers(self) -> Self {
+        Self { two_offers: true, ..self }
+    }
+
+    /// The same for so many times as long.
+    pub(crate) fn lasting(self, lasting: u32) -> Self {
+        Self { lasting, ..self }
+    }
+
+    /// How long the generator measures where other runs take `seconds`.
+    pub(crate) fn seconds(&self, seconds: f64) -> f64 {
+        seconds * f64::from(self.lasting)
+    }
+
     /// What a table says beside the server's name.
-    pub(crate) fn difference(&self) -> Option<String> {
+    pub(crate) fn difference(&self) -> String {
         let what = match self.workload {
             Workload::Stage { viewers } => format!("{viewers} viewers"),
             Workload::Hall { listeners } => format!("{listeners} listeners"),
@@ -77,7 +94,9 @@ impl Load {
         let garbage = (self.garbage > 0).then(|| format!("{} garbage/s", self.garbage));
         let light = self.light.then(|| "light".to_owned());
         let via = self.via.map(|_| "by proxy".to_owned());
-        Some([Some(what), garbage, light, via].into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let offers = self.two_offers.then(|| "two offers".to_owned());
+        let words = [Some(what), garbage, light, via, offers].into_iter().flatten();
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -132,8 +151,8 @@ impl Generator {
         };
         let raw: Value = serde_json::from_str(&text).context("the load generator's report")?;
         let mut measured = read(&raw)?;
-        measured.peak_kb = peak_kb.map(|kb| kb as f64);
-        measured.generator_core_share = window.busy_share();
+        measured.memory.peak_kb = peak_kb.map(|kb| kb as f64);
+        measured.shares.generator_core = window.busy_share();
         Ok((measured, raw))
     }
 
@@ -167,6 +186,9 @@ impl Generator {
         }
         if load.light {
             command.arg("--light");
+        }
+        if load.two_offers {
+            command.args(["--sections", "0"]);
         }
         if let Some(proxy) = load.via {
             command.args(["--via", &proxy.to_string()]);
@@ -215,21 +237,33 @@ fn read(raw: &Value) -> Result<Measured> {
         p50: number(&format!("{path}/p50")),
         p99: number(&format!("{path}/p99")),
     };
-    let missing = number("/packets_lost").zip(number("/packets_repaired"));
-    let of = number("/packets_expected").or(number("/packets_received"));
-    let missing = missing.zip(of.filter(|of| *of > 0.0));
+    let part = |received: &str, expected: &str| {
+        let expected = number(expected).filter(|expected| *expected > 0.0);
+        Some(number(received)? / expected?)
+    };
     Ok(Measured {
-        missing_percent: missing.map(|((lost, repaired), of)| (lost + repaired) / of * 100.0),
+        missing_percent: number("/missing_percent"),
         cpu_us_per_packet: number("/cpu_us_per_forwarded_packet"),
         packets: number("/packets_received"),
         loss_percent: number("/loss_percent"),
         latency_us: percentiles("/latency_us"),
         join_ms: percentiles("/join_ms"),
         joins_per_second: number("/joins_per_second"),
-        server_share: number("/server_share"),
-        generator_share: number("/generator_share"),
+        granted: Granted {
+            video: part("/video_received", "/video_expected"),
+            audio: part("/audio_received", "/audio_expected"),
+        },
+        shares: Shares {
+            server: number("/server_share"),
+            generator: number("/generator_share"),
+            ..Shares::default()
+        },
+        memory: Memory {
+            before_kb: number("/server_rss_kb_before"),
+            settled_kb: number("/server_rss_kb_after"),
+            ..Memory::default()
+        },
         objection: raw["void"].as_str().map(str::to_owned),
         srtp: raw["srtp"].as_str().map(str::to_owned),
-        ..Measured::default()
     })
 }

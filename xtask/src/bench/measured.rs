@@ -6,6 +6,9 @@ use serde::Serialize;
 /// void a run; ten times as many would hide that a server sheds load.
 pub(crate) const LOSS_PERCENT: f64 = 0.01;
 
+/// The SRTP profile for every server, as the generator calls it: AES-128-GCM, which browsers offer and the floor uses.
+pub(crate) const SRTP: &str = "gcm128";
+
 /// The share of its core above which the generator's own waiting would be taken for the server's.
 pub(crate) const GENERATOR_SHARE: f64 = 0.70;
 
@@ -30,23 +33,50 @@ pub(crate) struct Measured {
     pub(crate) join_ms: Percentiles,
     /// Joins that succeeded, a second.
     pub(crate) joins_per_second: Option<f64>,
-    /// The server's processor time as a share of one core.
-    pub(crate) server_share: Option<f64>,
-    /// The generator's.
-    pub(crate) generator_share: Option<f64>,
-    /// Resident memory of the server before anybody came, in kB.
-    pub(crate) idle_kb: Option<f64>,
-    /// The most it had, in kB.
-    pub(crate) peak_kb: Option<f64>,
-    /// Time the servers' core spent on others, as a share.
-    pub(crate) foreign_share: Option<f64>,
-    /// How busy the generator's core was while measuring, with what the kernel did there for nobody in particular, as a
-    /// share.
-    pub(crate) generator_core_share: Option<f64>,
+    /// What of the wished-for arrived, where servers may send less when they shed load.
+    pub(crate) granted: Granted,
+    /// Who used the cores.
+    pub(crate) shares: Shares,
+    /// The server's resident memory.
+    pub(crate) memory: Memory,
     /// Why the generator says that the run does not count.
     pub(crate) objection: Option<String>,
     /// The SRTP profile in use.
     pub(crate) srtp: Option<String>,
+}
+
+/// Parts of what participants wished for; 1 is all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Granted {
+    /// Of pictures in the sizes wished for.
+    pub(crate) video: Option<f64>,
+    /// Of the sound of those who talk.
+    pub(crate) audio: Option<f64>,
+}
+
+/// Processor time as shares of one core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Shares {
+    /// The server's.
+    pub(crate) server: Option<f64>,
+    /// The generator's.
+    pub(crate) generator: Option<f64>,
+    /// What the servers' core spent on others.
+    pub(crate) foreign: Option<f64>,
+    /// How busy the generator's core was while measuring, with what the kernel did there for nobody in particular.
+    pub(crate) generator_core: Option<f64>,
+}
+
+/// Resident memory in kB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Memory {
+    /// Before anybody came.
+    pub(crate) idle_kb: Option<f64>,
+    /// When the measuring began, and when it ended: everybody has joined, and what joining took is over.
+    pub(crate) before_kb: Option<f64>,
+    pub(crate) settled_kb: Option<f64>,
+    /// The most it had at any time.
+    pub(crate) peak_kb: Option<f64>,
 }
 
 /// The middle and the upper end of a distribution.
@@ -61,10 +91,10 @@ pub(crate) struct Percentiles {
 impl Measured {
     /// Why this run does not count, if it does not. A rough look does not mind other programs on the generator's core.
     pub(crate) fn fault(&self, is_rough: bool) -> Option<String> {
-        if let Some(share) = self.generator_share.filter(|share| *share > GENERATOR_SHARE) {
+        if let Some(share) = self.shares.generator.filter(|share| *share > GENERATOR_SHARE) {
             return Some(format!("the generator used {:.0} % of its core", share * 100.0));
         }
-        let core_share = self.generator_core_share.filter(|_| !is_rough);
+        let core_share = self.shares.generator_core.filter(|_| !is_rough);
         if let Some(share) = core_share.filter(|share| *share > CORE_SHARE) {
             return Some(format!(
                 "the generator's core was busy for {:.0} % of the time",
@@ -74,14 +104,17 @@ impl Measured {
         if self.objection.is_some() {
             return self.objection.clone();
         }
+        if let Some(other) = self.srtp.as_deref().filter(|srtp| !["", SRTP].contains(srtp)) {
+            return Some(format!("SRTP with {other}, where the others have {SRTP}"));
+        }
         let loss = self.loss_percent.filter(|loss| *loss > LOSS_PERCENT)?;
         Some(format!("{loss:.2} % of the packets were lost"))
     }
 
     /// Whether the generator, not the server, was at its limit.
     pub(crate) fn is_generators_fault(&self, is_rough: bool) -> bool {
-        let core_share = self.generator_core_share.filter(|_| !is_rough);
-        self.generator_share.is_some_and(|share| share > GENERATOR_SHARE)
+        let core_share = self.shares.generator_core.filter(|_| !is_rough);
+        self.shares.generator.is_some_and(|share| share > GENERATOR_SHARE)
             || core_share.is_some_and(|share| share > CORE_SHARE)
     }
 }
@@ -94,7 +127,7 @@ mod tests {
     fn a_run_without_loss_and_with_a_calm_generator_counts() {
         let run = Measured {
             loss_percent: Some(0.0),
-            generator_share: Some(0.69),
+            shares: Shares { generator: Some(0.69), ..Shares::default() },
             ..Measured::default()
         };
         assert_eq!(run.fault(false), None);
@@ -108,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn a_run_with_another_cipher_than_the_others_does_not_count() {
+        let run = |srtp: &str| Measured { srtp: Some(srtp.to_owned()), ..Measured::default() };
+        assert_eq!(run("gcm128").fault(false), None);
+        assert!(run("gcm256").fault(false).unwrap().contains("gcm256"));
+        assert!(run("gcm128+gcm256").fault(false).is_some());
+    }
+
+    #[test]
     fn what_the_generator_objects_to_does_not_count() {
         let objection = Some("2 participants failed".to_owned());
         let run = Measured { objection: objection.clone(), ..Measured::default() };
@@ -118,8 +159,11 @@ mod tests {
     #[test]
     fn a_core_without_time_left_does_not_count_though_the_generator_used_little_of_it() {
         let run = Measured {
-            generator_share: Some(0.5),
-            generator_core_share: Some(0.95),
+            shares: Shares {
+                generator: Some(0.5),
+                generator_core: Some(0.95),
+                ..Shares::default()
+            },
             ..Measured::default()
         };
         assert!(run.fault(false).is_some() && run.is_generators_fault(false));
@@ -129,7 +173,7 @@ mod tests {
     #[test]
     fn a_run_with_a_busy_generator_does_not_count_whatever_it_says_of_loss() {
         let run = Measured {
-            generator_share: Some(0.71),
+            shares: Shares { generator: Some(0.71), ..Shares::default() },
             loss_percent: Some(0.0),
             ..Measured::default()
         };

@@ -10,41 +10,40 @@ use serde_json::{Value, json};
 
 use super::chart;
 use super::figures::{Figure, number};
+use super::findings::Findings;
 use super::measured::Measured;
 use super::runner::Record;
 use super::statistics::Spread;
 
 /// What was measured, and where.
 pub(crate) struct Report<'a> {
-    /// The figures, in the order of the goals.
-    pub(crate) figures: &'a [Figure],
-    /// Goals that this run did not measure.
-    pub(crate) missing: &'a [&'static str],
+    /// The figures, and what is missing.
+    pub(crate) findings: &'a Findings,
     /// Every run.
     pub(crate) records: &'a [Record],
-    /// Whether each side of the wire received on its own core.
-    pub(crate) is_steered: bool,
 }
 
 impl Report<'_> {
     /// One named entry per goal.
     pub(crate) fn summary(&self, root: &Path) -> Value {
-        let figures = self.figures.iter().map(|figure| (figure.id, entry(figure)));
-        let missing = self.missing.iter().map(|id| (*id, json!({ "value": null, "met": null })));
-        let figures: BTreeMap<_, _> = figures.chain(missing).collect();
+        let Findings { figures, missing, busy, is_steered } = self.findings;
+        let figures = figures.iter().map(|figure| (figure.id, entry(figure)));
+        let nothing = missing.iter().map(|id| (*id, json!({ "value": null, "met": null })));
+        let figures: BTreeMap<_, _> = figures.chain(nothing).collect();
         json!({
             "machine": machine(),
             "commit": commit(root),
-            "receives_on_its_own_core": self.is_steered,
+            "receives_on_its_own_core": is_steered,
+            "busy_before": busy,
             "figures": figures,
-            "not_measured": self.missing,
+            "not_measured": missing,
         })
     }
 
     /// The figures as a table for the terminal and for Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from("| id | figure | measured | goal | |\n|---|---|---|---|---|\n");
-        for figure in self.figures {
+        for figure in &self.findings.figures {
             let measured = figure.measured.map_or("nothing counted".to_owned(), |measured| {
                 format!("{} {}", spread(measured), figure.unit).trim_end().to_owned()
             });
@@ -54,7 +53,7 @@ impl Report<'_> {
                 None => "",
             };
             let note = figure.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
-            let (id, what, unit) = (figure.id, figure.what, figure.unit);
+            let (id, what, unit) = (figure.id, &figure.what, figure.unit);
             let goal = format!("{} {unit}", figure.goal);
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -76,9 +75,17 @@ impl Report<'_> {
             commit(root).map_or("commit unknown".to_owned(), |commit| format!("commit {commit}")),
             self.table()
         );
-        if !self.missing.is_empty() {
-            let _ = writeln!(text, "Not measured by this run: {}.\n", self.missing.join(", "));
+        let Findings { missing, busy, .. } = self.findings;
+        if !missing.is_empty() {
+            let _ = writeln!(text, "Not measured by this run: {}.\n", missing.join(", "));
         }
+        let busy: Vec<String> =
+            busy.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+        let _ = writeln!(
+            text,
+            "Before it began, the machine was busy with other things for {} of its cores' time.\n",
+            busy.join(" and ")
+        );
         text.push_str("![CPU per forwarded packet and latency at 100 viewers](stage.svg)\n");
         for experiment in names(self.records) {
             let runs = self.records.iter().filter(|record| record.experiment == experiment);
@@ -153,9 +160,9 @@ const COLUMNS: [Column; 9] = [
     ("join p50, ms", |run| run.join_ms.p50),
     ("join p99, ms", |run| run.join_ms.p99),
     ("joins/s", |run| run.joins_per_second),
-    ("server, % of its core", |run| Some(run.server_share? * 100.0)),
-    ("generator, % of its core", |run| Some(run.generator_share? * 100.0)),
-    ("server RSS, MB", |run| Some(run.peak_kb? / 1024.0)),
+    ("server, % of its core", |run| Some(run.shares.server? * 100.0)),
+    ("generator, % of its core", |run| Some(run.shares.generator? * 100.0)),
+    ("server RSS, MB", |run| Some(run.memory.peak_kb? / 1024.0)),
 ];
 
 /// One line per variant; columns that have nothing to say are left out. Runs that do not count are told, not averaged.
@@ -241,7 +248,10 @@ mod tests {
     fn the_summary_names_every_goal_measured_or_not() {
         let measured = Spread { median: 0.05, min: 0.04, max: 0.06, samples: 5 };
         let figures = [Figure::new("P1", "cost", "", Goal::AtMost(0.1), Some(measured))];
-        let report = Report { figures: &figures, missing: &["P5"], records: &[], is_steered: true };
+        let mut findings = Findings::new(vec![0.02, 0.05], true);
+        findings.figures.extend(figures);
+        findings.missing.push("P5");
+        let report = Report { findings: &findings, records: &[] };
         let summary = report.summary(Path::new("/"));
         assert_eq!(summary["figures"]["P1"]["value"], 0.05);
         assert_eq!(summary["figures"]["P1"]["met"], true);

@@ -19,6 +19,13 @@ use super::server::{Programs, Subject};
 /// three times in a row is no accident.
 const REPEATS: u32 = 2;
 
+/// In how many rounds those take part who only stand beside: no goal is about them.
+const CONTEXT_ROUNDS: u32 = 2;
+
+/// What a run takes beyond measuring: warming up, and of a server also starting, waiting for late packets, ending.
+const FLOOR_OVERHEAD: Duration = Duration::from_secs(2);
+const SERVER_OVERHEAD: Duration = Duration::from_millis(3800);
+
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Variant {
@@ -34,19 +41,18 @@ impl Variant {
         match self {
             Self::Floor(Floor::Gso, _) => "Floor, GSO".to_owned(),
             Self::Floor(Floor::Sendmmsg, _) => "Floor, sendmmsg".to_owned(),
-            Self::Server(subject, load) => match load.difference() {
-                Some(difference) => format!("{subject}, {difference}"),
-                None => subject.to_string(),
-            },
+            Self::Server(subject, load) => format!("{subject}, {}", load.difference()),
         }
     }
 
     /// How long a run takes, at worst.
     pub(crate) fn duration(&self, seconds: f64) -> Duration {
-        let measuring = Duration::from_secs_f64(seconds);
         match self {
-            Self::Floor(..) => measuring + Duration::from_secs(2),
-            Self::Server(_, load) => measuring + Duration::from_secs(5) + load.workload.gathering(),
+            Self::Floor(..) => Duration::from_secs_f64(seconds) + FLOOR_OVERHEAD,
+            Self::Server(_, load) => {
+                let measuring = Duration::from_secs_f64(load.seconds(seconds));
+                measuring + SERVER_OVERHEAD + load.workload.gathering()
+            }
         }
     }
 }
@@ -77,6 +83,12 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
+    /// Rounds of `variants`, each with a run of every one of them.
+    #[cfg(test)]
+    pub(crate) fn of(variants: Vec<Variant>, rounds: Vec<Vec<Option<Measured>>>) -> Self {
+        Self { variants, rounds }
+    }
+
     /// One figure of one variant, round by round.
     pub(crate) fn values(
         &self,
@@ -116,10 +128,15 @@ pub(crate) struct Bench {
     pub(crate) network: Network,
     /// Every run.
     pub(crate) records: Vec<Record>,
+    /// How busy the cores were with other things before, as shares.
+    pub(crate) busy: Vec<f64>,
     /// When it began.
     pub(crate) started: Instant,
     /// The experiment that is running.
     pub(crate) experiment: String,
+    /// When the experiment has to start nothing new any more, so that one that fails again and again leaves time for
+    /// the others.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Bench {
@@ -129,31 +146,60 @@ impl Bench {
     /// # Errors
     /// If a record cannot be written. What goes wrong in a run is kept in its record.
     pub(crate) fn paired(&mut self, variants: &[Variant]) -> Result<Rounds> {
-        self.rounds(variants, self.options.pairs)
+        self.rounds(variants, self.options.pairs, &[])
     }
 
-    /// As [`Bench::paired`], with a number of rounds of its own.
+    /// As [`Bench::paired`], and in the first rounds also the `context` that stands beside.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn rounds(&mut self, variants: &[Variant], rounds: u32) -> Result<Rounds> {
-        let variants: Vec<Variant> =
-            variants.iter().copied().filter(|variant| self.has(variant)).collect();
-        let seconds = self.options.seconds;
-        let round_takes = variants.iter().map(|variant| variant.duration(seconds)).sum();
+    pub(crate) fn beside(&mut self, variants: &[Variant], context: &[Variant]) -> Result<Rounds> {
+        self.rounds(variants, self.options.pairs, context)
+    }
+
+    /// As [`Bench::beside`], with a number of rounds of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn rounds(
+        &mut self,
+        variants: &[Variant],
+        rounds: u32,
+        context: &[Variant],
+    ) -> Result<Rounds> {
+        let all = variants.iter().chain(context).copied();
+        let variants: Vec<Variant> = all.filter(|variant| self.has(variant)).collect();
         let mut counted = Vec::new();
         for round in 1..=rounds {
-            if !self.has_time_for(round_takes) {
+            let takes_part =
+                |variant: &Variant| round <= CONTEXT_ROUNDS || !context.contains(variant);
+            let seconds = self.options.seconds;
+            let those = variants.iter().filter(|variant| takes_part(variant));
+            if !self.has_time_for(those.map(|variant| variant.duration(seconds)).sum()) {
                 println!("    no time is left for round {round}");
                 break;
             }
             let mut runs = Vec::new();
             for variant in &variants {
-                runs.push(self.counted(variant, round)?);
+                let run = takes_part(variant).then(|| self.counted(variant, round));
+                runs.push(run.transpose()?.flatten());
             }
             counted.push(runs);
         }
         Ok(Rounds { variants, rounds: counted })
+    }
+
+    /// How long rounds of these take at worst if every run counts.
+    pub(crate) fn takes(
+        options: &Options,
+        variants: &[Variant],
+        rounds: u32,
+        context: &[Variant],
+    ) -> Duration {
+        let sum = |variants: &[Variant]| -> Duration {
+            variants.iter().map(|variant| variant.duration(options.seconds)).sum()
+        };
+        sum(variants) * rounds + sum(context) * rounds.min(CONTEXT_ROUNDS)
     }
 
     /// Runs `variant` once and keeps the run, whether it counts or not.
@@ -187,7 +233,7 @@ impl Bench {
 
     /// Whether something that takes `duration` still fits into the time given.
     pub(crate) fn has_time_for(&self, duration: Duration) -> bool {
-        self.options.budget.is_none_or(|budget| self.started.elapsed() + duration <= budget)
+        self.until.is_none_or(|until| Instant::now() + duration <= until)
     }
 
     fn has(&self, variant: &Variant) -> bool {
@@ -225,14 +271,19 @@ impl Bench {
                 let server = self.programs.start(*subject)?;
                 let process = server.process.id();
                 let before = (busy_ticks(Core::SERVER), ticks(process), Instant::now());
-                let (mut measured, raw) =
-                    self.generator.run(&self.network, &server, load, seconds, &mut || {})?;
+                let (mut measured, raw) = self.generator.run(
+                    &self.network,
+                    &server,
+                    load,
+                    load.seconds(seconds),
+                    &mut || {},
+                )?;
                 let after = (busy_ticks(Core::SERVER), ticks(process));
                 if after.1.is_none() {
                     bail!("{subject} ended while under load: {}", server.process.last_words());
                 }
-                measured.idle_kb = server.idle_kb.map(|kb| kb as f64);
-                measured.foreign_share =
+                measured.memory.idle_kb = server.idle_kb.map(|kb| kb as f64);
+                measured.shares.foreign =
                     foreign_share((before.0, before.1), after, before.2.elapsed());
                 Ok((measured, raw))
             }
@@ -283,10 +334,10 @@ fn describe(measured: &Measured, void: Option<&str>) -> String {
     say(measured.join_ms.p50, "join p50 ", "ms");
     say(measured.join_ms.p99, "join p99 ", "ms");
     say(measured.loss_percent, "loss ", "%");
-    say(measured.server_share.map(|share| share * 100.0), "server ", "% of its core");
-    say(measured.generator_share.map(|share| share * 100.0), "generator ", "% of its core");
-    say(measured.generator_core_share.map(|share| share * 100.0), "that core ", "% busy");
-    say(measured.foreign_share.map(|share| share * 100.0), "others on the server's core ", "%");
+    say(measured.shares.server.map(|share| share * 100.0), "server ", "% of its core");
+    say(measured.shares.generator.map(|share| share * 100.0), "generator ", "% of its core");
+    say(measured.shares.generator_core.map(|share| share * 100.0), "that core ", "% busy");
+    say(measured.shares.foreign.map(|share| share * 100.0), "others on the server's core ", "%");
     match void {
         Some(why) if words.is_empty() => format!("void: {why}"),
         Some(why) => format!("{}; void: {why}", words.join(", ")),
@@ -305,10 +356,10 @@ mod tests {
     #[test]
     fn pairs_are_made_within_a_round_only() {
         let (gso, sendmmsg) = (Variant::Floor(Floor::Gso, 1), Variant::Floor(Floor::Sendmmsg, 1));
-        let rounds = Rounds {
-            variants: vec![gso, sendmmsg],
-            rounds: vec![vec![run(1.0), run(4.0)], vec![run(2.0), None], vec![run(3.0), run(6.0)]],
-        };
+        let rounds = Rounds::of(
+            vec![gso, sendmmsg],
+            vec![vec![run(1.0), run(4.0)], vec![run(2.0), None], vec![run(3.0), run(6.0)]],
+        );
         let cost = |run: &Measured| run.cpu_us_per_packet;
         let pairs = rounds.pairs(&gso, &sendmmsg, cost);
         assert_eq!(pairs, [(Some(1.0), Some(4.0)), (Some(2.0), None), (Some(3.0), Some(6.0))]);

@@ -45,7 +45,8 @@ impl Workload {
         Duration::from_millis(500 + 10 * u64::from(self.participants()))
     }
 
-    fn participants(self) -> u32 {
+    /// How many are there at once, beside those who send.
+    pub(crate) fn participants(self) -> u32 {
         match self {
             Self::Stage { viewers } => viewers,
             Self::Hall { listeners } => listeners,
