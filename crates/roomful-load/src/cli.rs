@@ -85,7 +85,7 @@ pub(crate) enum Workload {
     },
     /// Participants come and go around a room that stays.
     Churn {
-        /// Viewers who stay; one camera is there beside them.
+        /// Viewers who stay; beside them there are one camera and three who talk.
         #[arg(long, default_value_t = 50)]
         steady: u32,
         /// Joins a second, and as many leaves.

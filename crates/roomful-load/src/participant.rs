@@ -53,6 +53,17 @@ pub(crate) struct Timeline {
     pub(crate) keyed: Option<Instant>,
     /// The first RTP packet was here.
     pub(crate) first_packet: Option<Instant>,
+    /// The first one of a picture was.
+    pub(crate) first_picture: Option<Instant>,
+}
+
+impl Timeline {
+    fn note_packet(&mut self, of_picture: bool, now: Instant) {
+        self.first_packet.get_or_insert(now);
+        if of_picture {
+            self.first_picture.get_or_insert(now);
+        }
+    }
 }
 
 /// See the module text.

@@ -47,17 +47,26 @@ pub(crate) struct Report {
     pub(crate) server: Server,
     /// Processor time of this program as a share of one core.
     pub(crate) generator_share: f64,
-    /// From starting to join to the first media packet.
-    pub(crate) join_ms: Option<Percentiles>,
-    /// Joins that got as far, a second, where participants come and go.
-    pub(crate) joins_per_second: Option<f64>,
-    /// Joins that did not.
-    pub(crate) joins_unfinished: u64,
-    pub(crate) join_phases_ms: JoinPhases,
+    #[serde(flatten)]
+    pub(crate) joins: Joins,
     #[serde(flatten)]
     pub(crate) failed: Failed,
     pub(crate) asides: Asides,
     pub(crate) faults: Faults,
+}
+
+/// How joining went.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Joins {
+    /// From starting to join to the first media packet.
+    pub(crate) join_ms: Option<Percentiles>,
+    /// To the first one of a picture, which servers begin with a keyframe, and publishers make only so many.
+    pub(crate) join_picture_ms: Option<Percentiles>,
+    /// Joins that got a packet, a second, where participants come and go.
+    pub(crate) joins_per_second: Option<f64>,
+    /// Joins that did not.
+    pub(crate) joins_unfinished: u64,
+    pub(crate) join_phases_ms: JoinPhases,
 }
 
 /// Participants who did not stay.
@@ -177,10 +186,13 @@ impl Report {
             loss: Loss::new(&measured, expected),
             server: Server::new(&measured),
             generator_share: later.share_since(earlier),
-            joins_per_second: joins.rate(),
-            joins_unfinished: joins.unfinished(),
-            join_ms: joins.whole(),
-            join_phases_ms: joins.phases(),
+            joins: Joins {
+                join_ms: joins.whole(),
+                join_picture_ms: joins.to_picture(),
+                joins_per_second: joins.rate(),
+                joins_unfinished: joins.unfinished(),
+                join_phases_ms: joins.phases(),
+            },
             failed: Failed::new(&records, snapshot),
             asides: snapshot.totals.asides,
             faults: snapshot.totals.faults,
@@ -211,8 +223,8 @@ impl Report {
             let reason = failure_reasons.first().map_or("", String::as_str);
             return Some(format!("{failures} participants failed: {reason}"));
         }
-        if self.joins_unfinished > 0 {
-            let unfinished = self.joins_unfinished;
+        let unfinished = self.joins.joins_unfinished;
+        if unfinished > 0 {
             return Some(format!("{unfinished} participants joined and received nothing"));
         }
         if self.loss.loss_percent > max_loss {

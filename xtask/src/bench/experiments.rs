@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn the_full_run_is_planned_to_end_in_twenty_minutes() {
+    fn the_full_run_is_planned_to_end_before_its_repeats_in_21_minutes() {
         let options = Options::parse(&[]).unwrap();
         let each: Vec<_> =
             ALL.iter().map(|experiment| (experiment.name, (experiment.takes)(&options))).collect();
         let planned: Duration = each.iter().map(|(_, takes)| takes).sum();
-        assert!(planned < Duration::from_secs(20 * 60), "{planned:?}: {each:?}");
+        assert!(planned < Duration::from_secs(21 * 60), "{planned:?}: {each:?}");
     }
 
     #[test]

@@ -248,6 +248,7 @@ fn read(raw: &Value) -> Result<Measured> {
         loss_percent: number("/loss_percent"),
         latency_us: percentiles("/latency_us"),
         join_ms: percentiles("/join_ms"),
+        picture_ms: percentiles("/join_picture_ms"),
         joins_per_second: number("/joins_per_second"),
         granted: Granted {
             video: part("/video_received", "/video_expected"),

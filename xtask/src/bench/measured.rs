@@ -31,6 +31,8 @@ pub(crate) struct Measured {
     pub(crate) latency_us: Percentiles,
     /// Time from joining to the first media packet, in milliseconds.
     pub(crate) join_ms: Percentiles,
+    /// Time to the first one of a picture, in milliseconds.
+    pub(crate) picture_ms: Percentiles,
     /// Joins that succeeded, a second.
     pub(crate) joins_per_second: Option<f64>,
     /// What of the wished-for arrived, where servers may send less when they shed load.

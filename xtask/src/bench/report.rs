@@ -153,16 +153,19 @@ fn names(records: &[Record]) -> Vec<&str> {
 /// A column: what stands above it, and the figure of a run in it.
 type Column = (&'static str, fn(&Measured) -> Option<f64>);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 12] = [
     ("µs/packet", |run| run.cpu_us_per_packet),
     ("latency p50, µs", |run| run.latency_us.p50),
     ("latency p99, µs", |run| run.latency_us.p99),
     ("join p50, ms", |run| run.join_ms.p50),
     ("join p99, ms", |run| run.join_ms.p99),
+    ("picture p50, ms", |run| run.picture_ms.p50),
+    ("picture p99, ms", |run| run.picture_ms.p99),
     ("joins/s", |run| run.joins_per_second),
     ("server, % of its core", |run| Some(run.shares.server? * 100.0)),
     ("generator, % of its core", |run| Some(run.shares.generator? * 100.0)),
-    ("server RSS, MB", |run| Some(run.memory.peak_kb? / 1024.0)),
+    ("server RSS, MB", |run| Some(run.memory.settled_kb? / 1024.0)),
+    ("at most, MB", |run| Some(run.memory.peak_kb? / 1024.0)),
 ];
 
 /// One line per variant; columns that have nothing to say are left out. Runs that do not count are told, not averaged.

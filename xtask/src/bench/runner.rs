@@ -24,7 +24,7 @@ const CONTEXT_ROUNDS: u32 = 2;
 
 /// What a run takes beyond measuring: warming up, and of a server also starting, waiting for late packets, ending.
 const FLOOR_OVERHEAD: Duration = Duration::from_secs(2);
-const SERVER_OVERHEAD: Duration = Duration::from_millis(3800);
+const SERVER_OVERHEAD: Duration = Duration::from_millis(3300);
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq)]

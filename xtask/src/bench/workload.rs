@@ -41,8 +41,8 @@ pub(crate) enum Workload {
 impl Workload {
     /// How long the participants take to gather before anything is measured, at worst; for the plan only.
     pub(crate) fn gathering(self) -> Duration {
-        // Ten milliseconds each is what the slowest server here needs for a join when they come one after another.
-        Duration::from_millis(500 + 10 * u64::from(self.participants()))
+        // What the slowest server here needs for a join when they come one after another.
+        Duration::from_millis(300 + 6 * u64::from(self.participants()))
     }
 
     /// How many are there at once, beside those who send.

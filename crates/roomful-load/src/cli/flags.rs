@@ -40,8 +40,8 @@ pub(crate) struct ServerFlags {
     /// The key's secret.
     #[arg(long, default_value = "secret")]
     secret: String,
-    /// Receiving sections of each kind in the first offer. Browsers make 3; with 0 there is one for sound
-    /// alone, and pictures need a second offer.
+    /// Receiving sections of each kind in the first offer. Browsers make 3; with 0 there is none, and whoever
+    /// is to receive something needs a second offer.
     #[arg(long, default_value_t = livekit::BROWSER_SECTIONS)]
     sections: u32,
     /// Send media to this address instead of those the server announces.

@@ -2,7 +2,7 @@
 //!
 //! `dimpl` offers its three profiles as a client, and as a server takes the one it likes best, which need not
 //! be the same with every server under test. A comparison needs one and the same. So the ClientHello is
-//! changed between `dimpl` and the wire: on this side or the other it names the wanted profile again and again.
+//! changed between `dimpl` and the wire: on this side or the other it names no profile but the wanted one.
 //! Where the handshake hashes, signs or verifies what went over the wire, it is shown what really did.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,9 @@ pub(super) struct ProfileNumber(pub(super) u16);
 
 /// The list of profiles as `dimpl` writes it: AES-256-GCM, AES-128-GCM, AES-128-CM.
 const ALL: [u8; 6] = [0, 8, 0, 7, 0, 1];
+
+/// AES-128-CM with the short tag (RFC 5764 §4.1.2), which `dimpl` does not speak.
+const UNKNOWN: [u8; 2] = [0, 2];
 
 /// The longest list that is looked for, in bytes: all profiles there are.
 const LONGEST_LIST: usize = 16;
@@ -53,19 +56,18 @@ impl Change {
         if self.role == Role::Client
             && let Some(list) = find(bytes).filter(|list| **list == ALL)
         {
-            self.fill(list);
+            list.chunks_exact_mut(2).for_each(|profile| profile.copy_from_slice(&self.wanted()));
         }
     }
 
     /// Changes what came, before `dimpl` sees it.
     pub(super) fn incoming(&self, bytes: &mut [u8]) {
-        let wanted = self.wanted.0.to_be_bytes();
         if self.role == Role::Server
             && let Some(list) = find(bytes)
-            && list.chunks_exact(2).any(|profile| profile == wanted)
+            && list.chunks_exact(2).any(|profile| profile == self.wanted())
         {
             *self.offered() = list.to_vec();
-            self.fill(list);
+            list.copy_from_slice(&self.shown(list.len()));
         }
     }
 
@@ -80,19 +82,22 @@ impl Change {
     }
 
     fn restore(&self, data: &mut [u8]) {
-        let wanted = self.wanted.0.to_be_bytes();
-        let is_filled = |list: &[u8]| list.chunks_exact(2).all(|profile| profile == wanted);
         let offered = self.offered();
-        if let Some(list) = find(data).filter(|list| is_filled(list) && list.len() == offered.len())
-        {
+        let shown = self.shown(offered.len());
+        if let Some(list) = find(data).filter(|list| **list == shown) {
             list.copy_from_slice(&offered);
         }
     }
 
-    fn fill(&self, list: &mut [u8]) {
-        for profile in list.chunks_exact_mut(2) {
-            profile.copy_from_slice(&self.wanted.0.to_be_bytes());
-        }
+    /// The list of so many bytes that `dimpl` is shown as a server: it passes over profiles it does not know, and
+    /// refuses to see one of its own more than three times.
+    fn shown(&self, length: usize) -> Vec<u8> {
+        let profiles = std::iter::once(self.wanted()).chain(std::iter::repeat(UNKNOWN));
+        profiles.flatten().take(length).collect()
+    }
+
+    fn wanted(&self) -> [u8; 2] {
+        self.wanted.0.to_be_bytes()
     }
 
     /// Nothing that holds the lock can panic halfway through a change.
@@ -236,7 +241,7 @@ mod tests {
         let real = [9, 0, 14, 0, 11, 0, 8, 0, 8, 0, 7, 0, 1, 0, 2, 0, 9];
         let mut seen = real;
         change.incoming(&mut seen);
-        assert_eq!(seen, [9, 0, 14, 0, 11, 0, 8, 0, 7, 0, 7, 0, 7, 0, 7, 0, 9]);
+        assert_eq!(seen, [9, 0, 14, 0, 11, 0, 8, 0, 7, 0, 2, 0, 2, 0, 2, 0, 9]);
         assert_eq!(change.as_on_the_wire(&seen), real);
     }
 

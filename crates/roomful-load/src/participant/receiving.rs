@@ -72,7 +72,7 @@ impl Participant {
             ledger.totals.asides.duplicates += 1;
             return;
         }
-        self.timeline.first_packet.get_or_insert(at.instant);
+        self.timeline.note_packet(format != Format::Opus, at.instant);
         count(stream, packet.len(), at.stamp, content, self.group, ledger);
     }
 
@@ -97,7 +97,7 @@ impl Participant {
             return;
         };
         let content = Some(payload::read(stream.format, original, ledger.run));
-        self.timeline.first_packet.get_or_insert(at.instant);
+        self.timeline.note_packet(true, at.instant);
         count(stream, packet.len(), at.stamp, content, self.group, ledger);
     }
 }

@@ -101,6 +101,11 @@ impl Chosen {
         spans(&self.joins, |join| Some(join.started), JoinTimes::finished)
     }
 
+    /// To the first packet of a picture.
+    pub(super) fn to_picture(&self) -> Option<Percentiles> {
+        spans(&self.joins, |join| Some(join.started), |join| join.media.first_picture)
+    }
+
     pub(super) fn phases(&self) -> JoinPhases {
         JoinPhases::new(&self.joins)
     }

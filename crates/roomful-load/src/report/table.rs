@@ -39,11 +39,13 @@ impl Report {
         table.percentiles("latency", media.latency_us, "µs");
         table.percentiles("latency of those passing", media.passing_latency_us, "µs");
         table.row("longest gap in a stream", format!("{:.1} ms", media.longest_gap_ms));
-        if let Some(rate) = self.joins_per_second {
-            table.row("joins", format!("{rate:.1} a second, {} unfinished", self.joins_unfinished));
+        if let Some(rate) = self.joins.joins_per_second {
+            let unfinished = self.joins.joins_unfinished;
+            table.row("joins", format!("{rate:.1} a second, {unfinished} unfinished"));
         }
-        table.percentiles("join to first packet", self.join_ms, "ms");
-        for (name, phase) in self.join_phases_ms.named() {
+        table.percentiles("join to first packet", self.joins.join_ms, "ms");
+        table.percentiles("join to first picture", self.joins.join_picture_ms, "ms");
+        for (name, phase) in self.joins.join_phases_ms.named() {
             table.percentiles(&format!("  {name}"), phase, "ms");
         }
         self.costs(&mut table);

@@ -12,6 +12,8 @@ use crate::ice::Credentials;
 pub(crate) enum Section {
     Send(SendTrack),
     Receive(Kind),
+    /// For sound, used in neither direction: what an offer needs so that there is a transport.
+    Inactive,
 }
 
 /// A track this participant sends.
@@ -69,6 +71,12 @@ fn write_section(
     let kind = match section {
         Section::Send(track) => track.kind,
         Section::Receive(kind) => *kind,
+        Section::Inactive => Kind::Audio,
+    };
+    let direction = match section {
+        Section::Send(_) => "a=sendonly",
+        Section::Receive(_) => "a=recvonly",
+        Section::Inactive => "a=inactive",
     };
     match kind {
         Kind::Audio => line(text, format_args!("m=audio 9 UDP/TLS/RTP/SAVPF {OPUS}")),
@@ -89,7 +97,7 @@ fn write_section(
     line(text, "a=setup:actpass");
     line(text, format_args!("a=mid:{mid}"));
     write_extensions(text, kind);
-    line(text, if matches!(section, Section::Send(_)) { "a=sendonly" } else { "a=recvonly" });
+    line(text, direction);
     if let Section::Send(track) = section {
         line(text, format_args!("a=msid:stream-{} {}", track.cid, track.cid));
     }

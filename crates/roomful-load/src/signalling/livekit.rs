@@ -97,8 +97,10 @@ impl<'a> Connection<'a> {
         let requests = plan.tracks.iter().enumerate();
         let requests = requests.map(|(mid, track)| announcement(track, &plan.cid(mid))).collect();
         if plan.view.subscribes() {
-            // One at least: without an offer there is no transport.
-            add_receiving(&mut sections, server.sections.max(1), server.sections);
+            if server.sections == 0 && sections.is_empty() {
+                sections.push(Section::Inactive);
+            }
+            add_receiving(&mut sections, server.sections, server.sections);
         }
         engine.send(Command::Add(Box::new(Newcomer {
             id: plan.id,
@@ -235,7 +237,7 @@ impl<'a> Connection<'a> {
     fn check_sending(&self, remote: &Remote) -> anyhow::Result<()> {
         for (section, answered) in self.sections.iter().zip(&remote.sections) {
             let wanted = match section {
-                Section::Receive(_) => continue,
+                Section::Receive(_) | Section::Inactive => continue,
                 Section::Send(track) if track.kind == Kind::Audio => crate::sdp::OPUS,
                 Section::Send(_) => self.codec.payload_type(),
             };

@@ -19,6 +19,10 @@ const STAGE_ROOM: &str = "load-joins-stage";
 /// second: a measurement of the roster.
 const ROOMS: u32 = 16;
 
+/// Who talk in the room that people come to, beside the camera: whoever joins can hear them before the next
+/// keyframe, which publishers make twice a second at most, however many ask.
+const TALKING: u32 = 3;
+
 /// Somebody talking, in -dBov (RFC 6464).
 const LOUD: u8 = 20;
 
@@ -61,7 +65,7 @@ impl Turnover {
     }
 }
 
-/// A stage whose audience is joined by others all the time.
+/// A room with a camera and some who talk, whose audience is joined by others all the time.
 pub(super) async fn churn(
     mut scene: Scene<'_>,
     steady: u32,
@@ -69,13 +73,17 @@ pub(super) async fn churn(
 ) -> anyhow::Result<Report> {
     let camera = scene.camera();
     scene.join(CHURN_ROOM, vec![camera], View::Nothing);
-    scene.settle(1, 0).await?;
+    for _ in 0..TALKING {
+        scene.join(CHURN_ROOM, vec![microphone()], View::Nothing);
+    }
+    let publishers = 1 + TALKING;
+    scene.settle(publishers, 0).await?;
     for _ in 0..steady {
         scene.join(CHURN_ROOM, Vec::new(), View::Everything);
     }
-    scene.settle(steady + 1, steady).await?;
+    scene.settle(publishers + steady, steady).await?;
     let room = scene.room(CHURN_ROOM);
-    measure_beside(scene, "churn", steady + 1, turnover, &[room]).await
+    measure_beside(scene, "churn", publishers + steady, turnover, &[room]).await
 }
 
 /// A stage in one room, and joins in others.
@@ -88,8 +96,7 @@ pub(super) async fn joins(
     scene.join(STAGE_ROOM, vec![camera], View::Nothing);
     let rooms: Vec<String> = (0..ROOMS).map(|room| format!("load-joins-{room}")).collect();
     for room in &rooms {
-        let content = Content::Microphone { level: LOUD };
-        scene.join(room, vec![Track { content, shape: Shape::OPUS }], View::Nothing);
+        scene.join(room, vec![microphone()], View::Nothing);
     }
     scene.settle(1 + ROOMS, 0).await?;
     for _ in 0..steady {
@@ -98,6 +105,10 @@ pub(super) async fn joins(
     scene.settle(1 + ROOMS + steady, steady).await?;
     let rooms: Vec<String> = rooms.iter().map(|room| scene.room(room)).collect();
     measure_beside(scene, "joins", 1 + ROOMS + steady, turnover, &rooms).await
+}
+
+fn microphone() -> Track {
+    Track { content: Content::Microphone { level: LOUD }, shape: Shape::OPUS }
 }
 
 async fn measure_beside(
