@@ -15,19 +15,19 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use roomful_sfu::administration::RequestId;
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::transmit::TransmitBuffer;
-use roomful_sfu::{Datagram, Output, Route, Sfu, SfuEvent};
+use roomful_sfu::{Datagram, Route, Sfu};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::lanes::Lanes;
-use super::outbox::SendError;
 use super::readiness::Readiness;
-use super::{Answer, CloseCause, Envelope, Mail, Outbox, WorkerSeed};
+use super::{Answer, Envelope, Mail, Outbox, WorkerSeed};
 use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 use crate::webhook::Notices;
 
+mod outputs;
 #[cfg(test)]
 mod tests;
 
@@ -302,57 +302,6 @@ impl State {
         self.drain(now);
     }
 
-    fn drain(&mut self, now: Instant) {
-        // Connections found broken while draining: the core hears of them after the drain, which
-        // makes it speak again.
-        let mut broken = Vec::new();
-        loop {
-            match self.sfu.poll_output() {
-                Output::Message { connection, message } => {
-                    let Some(outbox) = self.outboxes.get(&connection) else { continue };
-                    let Err(error) = outbox.send(message) else { continue };
-                    // Of one that is gone, its own task logs why.
-                    if let Some(outbox) = self.outboxes.remove(&connection)
-                        && error == SendError::Full
-                    {
-                        tracing::info!(connection = connection.0, "closed: reads too slowly");
-                        outbox.close(CloseCause::TooSlow);
-                    }
-                    broken.push(connection);
-                }
-                Output::Close { connection } => {
-                    if let Some(outbox) = self.outboxes.remove(&connection) {
-                        outbox.close(CloseCause::Finished);
-                    }
-                }
-                Output::Reply { request, outcome } => {
-                    if let Some(asked) = self.asked.remove(&request) {
-                        // Whoever asked may have given up.
-                        let _ = asked.send(outcome);
-                    }
-                }
-                Output::Notice(event) => {
-                    if let Some(notices) = &self.notices {
-                        notices.send(event);
-                    }
-                }
-                Output::Reachable { ufrag } => self.ufrags.insert(ufrag, self.index),
-                Output::Unreachable { ufrag } => self.ufrags.remove(&ufrag),
-                Output::Event(event) => {
-                    log_event(&event);
-                    self.directory.handle_event(self.index, &event);
-                }
-                Output::Timeout(at) => {
-                    let Some(connection) = broken.pop() else {
-                        self.next_timeout = at;
-                        return;
-                    };
-                    self.sfu.handle_disconnect(connection, now);
-                }
-            }
-        }
-    }
-
     /// Takes note that the thread slept until now, and tells how busy it is.
     fn measure(&self, meter: &mut BusyMeter, slept: Instant) {
         if let Some(load) = self.directory.load(self.index) {
@@ -370,19 +319,5 @@ impl State {
         // Sending sets timers: of keyframes to ask for, of packets to pace.
         self.drain(now);
         more
-    }
-}
-
-/// Room names are chosen by people and may name them: above debug a room is only counted.
-fn log_event(event: &SfuEvent) {
-    match event {
-        SfuEvent::RoomStarted(room) => {
-            tracing::info!("room started");
-            tracing::debug!(%room, "room started");
-        }
-        SfuEvent::RoomEnded(room) => {
-            tracing::info!("room ended");
-            tracing::debug!(%room, "room ended");
-        }
     }
 }

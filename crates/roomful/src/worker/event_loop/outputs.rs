@@ -1,0 +1,77 @@
+//! What the core of a worker asks for.
+
+use std::time::Instant;
+
+use roomful_sfu::{Output, SfuEvent};
+
+use super::State;
+use crate::worker::CloseCause;
+use crate::worker::outbox::SendError;
+
+impl State {
+    /// Does everything it asks for.
+    pub(super) fn drain(&mut self, now: Instant) {
+        // Connections found broken while draining: the core hears of them after the drain, which
+        // makes it speak again.
+        let mut broken = Vec::new();
+        loop {
+            match self.sfu.poll_output() {
+                Output::Message { connection, message } => {
+                    let Some(outbox) = self.outboxes.get(&connection) else { continue };
+                    let Err(error) = outbox.send(message) else { continue };
+                    // Of one that is gone, its own task logs why.
+                    if let Some(outbox) = self.outboxes.remove(&connection)
+                        && error == SendError::Full
+                    {
+                        tracing::info!(connection = connection.0, "closed: reads too slowly");
+                        outbox.close(CloseCause::TooSlow);
+                    }
+                    broken.push(connection);
+                }
+                Output::Close { connection } => {
+                    if let Some(outbox) = self.outboxes.remove(&connection) {
+                        outbox.close(CloseCause::Finished);
+                    }
+                }
+                Output::Reply { request, outcome } => {
+                    if let Some(asked) = self.asked.remove(&request) {
+                        // Whoever asked may have given up.
+                        let _ = asked.send(outcome);
+                    }
+                }
+                Output::Notice(event) => {
+                    if let Some(notices) = &self.notices {
+                        notices.send(event);
+                    }
+                }
+                Output::Reachable { ufrag } => self.ufrags.insert(ufrag, self.index),
+                Output::Unreachable { ufrag } => self.ufrags.remove(&ufrag),
+                Output::Event(event) => {
+                    log_event(&event);
+                    self.directory.handle_event(self.index, &event);
+                }
+                Output::Timeout(at) => {
+                    let Some(connection) = broken.pop() else {
+                        self.next_timeout = at;
+                        return;
+                    };
+                    self.sfu.handle_disconnect(connection, now);
+                }
+            }
+        }
+    }
+}
+
+/// Room names are chosen by people and may name them: above debug a room is only counted.
+fn log_event(event: &SfuEvent) {
+    match event {
+        SfuEvent::RoomStarted(room) => {
+            tracing::info!("room started");
+            tracing::debug!(%room, "room started");
+        }
+        SfuEvent::RoomEnded(room) => {
+            tracing::info!("room ended");
+            tracing::debug!(%room, "room ended");
+        }
+    }
+}
