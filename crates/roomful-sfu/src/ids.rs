@@ -56,6 +56,37 @@ text_id! {
     TrackSid
 }
 
+/// By which core a participant's sid was made: its last letter says so. Whoever resumes shows its sid, and can so be led
+/// to the part of its room that it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin(u8);
+
+/// The letters of sids.
+const LETTERS: &[u8; Origin::COUNT as usize] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+impl Origin {
+    /// How many can be told apart.
+    pub const COUNT: u8 = 62;
+
+    /// The core of that number; numbers beyond [`Origin::COUNT`] begin anew.
+    pub fn of(number: u8) -> Self {
+        Self(number % Self::COUNT)
+    }
+
+    /// Where the participant of that sid is; `None` if that is no sid.
+    pub fn in_sid(sid: &str) -> Option<Self> {
+        let last = *sid.as_bytes().last()?;
+        let number = LETTERS.iter().position(|letter| *letter == last)?;
+        Some(Self::of(u8::try_from(number).ok()?))
+    }
+
+    /// The letter itself.
+    pub(crate) fn letter(self) -> char {
+        LETTERS.get(usize::from(self.0)).map_or('0', |letter| char::from(*letter))
+    }
+}
+
 /// One WebSocket of one client, numbered by the shell that owns the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -67,3 +98,18 @@ pub struct ParticipantId(pub u64);
 /// Seconds since 1970-01-01T00:00:00Z, as tokens count them (RFC 7519 §2, NumericDate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sid_tells_by_whom_it_was_made() {
+        for number in 0..Origin::COUNT {
+            let sid = format!("PA_abc{}", Origin::of(number).letter());
+            assert_eq!(Origin::in_sid(&sid), Some(Origin(number)));
+        }
+        assert_eq!(Origin::in_sid("PA_"), None);
+        assert_eq!(Origin::in_sid(""), None);
+    }
+}

@@ -1,5 +1,110 @@
 //! `Link`: what joins two parts of one room that live on different workers (or nodes).
+//!
+//! To a part, the other end of a link is one more member of the room: it is told of everyone who comes, changes and
+//! goes, asks for the tracks that somebody over there wants, and gets each of them once. The part in which a room began
+//! is its *home*; every other part has one link, to the home, which passes on between them.
+//!
+//! Two streams go over a link, each in order. [`LinkMessage`]s are lossless: a carrier that cannot deliver one closes
+//! the link, and those behind it join anew. [`LinkMedia`] is lossy, and whatever is lost of it is repeated by those who
+//! miss it. Both are plain data, so that another node can be at the other end.
+
+use livekit_protocol as proto;
+
+use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
+use crate::audience::Audience;
+use crate::demand::Level;
+use crate::ids::{ParticipantSid, TrackSid};
+use crate::liveness::Presence;
+use crate::signalling::Refusal;
+use crate::token::Permissions;
+use crate::transport::Channel;
+
+pub use crate::media::LinkMedia;
 
 /// One link, as both of its ends call it; never reused while either lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
+
+/// A track on one link, as the end that receives it calls it; never reused while the link lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkTrack(pub(crate) u32);
+
+/// One thing the core at one end of a link says to the core at the other. Lossless, but for what
+/// [`LinkMessage::is_lossy`] allows to lose, and in order.
+#[derive(Debug, Clone)]
+pub struct LinkMessage(pub(crate) Told);
+
+impl LinkMessage {
+    /// It may be lost when much waits already: its sender asked for no more.
+    pub fn is_lossy(&self) -> bool {
+        matches!(self.0, Told::Data { channel: Channel::Lossy, .. })
+    }
+}
+
+/// What a [`LinkMessage`] says.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// Somebody wants to enter the room by this end: how they would begin it, and whether they may.
+    Hello { wanted: Box<proto::CreateRoomRequest>, may_begin: bool },
+    /// This is the room.
+    Welcome(Box<Introduction>),
+    /// The room is described so from now on.
+    Described { metadata: String },
+    /// Somebody on this side is as follows now, and was not there before if nothing was said before.
+    Present(Box<MemberFacts>),
+    /// Somebody on this side is no longer there.
+    Gone { member: ParticipantSid, reason: proto::DisconnectReason },
+    /// Who on this side began, changed or stopped talking.
+    Speaks(Vec<proto::SpeakerInfo>),
+    /// Somebody on this side is out of reach, or is again within it.
+    Reach { member: ParticipantSid, presence: Presence },
+    /// A data message, signed by its sender's part. Those it names are found at each end.
+    Data { channel: Channel, message: Vec<u8>, for_observers: bool },
+    /// How much of a track of yours is wanted here; `None`: nobody subscribes to it any more.
+    Demand { track: TrackSid, number: LinkTrack, level: Option<Level> },
+    /// Somebody here wants what somebody on your side left for others.
+    Fetch { asker: ParticipantSid, request: proto::GetDataBlobRequest },
+    /// What came of it: the number of the request, and what was left or why it is not given.
+    Fetched { asker: ParticipantSid, outcome: (u32, Result<Box<proto::DataBlob>, Refusal>) },
+    /// Somebody on your side may do this from now on.
+    Permit { member: ParticipantSid, permissions: Box<Permissions> },
+    /// The server API asks something about somebody on your side.
+    Asked { request: RequestId, what: Box<RoomRequest>, may_unmute: bool },
+    /// What came of it.
+    Answered { request: RequestId, outcome: Result<Reply, AdministrationError> },
+    /// The room is over, or was not there: why, and what participants are told.
+    Ended { why: proto::RoomEndReason, tell: proto::DisconnectReason },
+}
+
+/// What a new part of a room begins with.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    /// The room, with sid, beginning and settings.
+    pub(crate) room: proto::Room,
+    /// Marks frames that the server made; the same in every part.
+    pub(crate) sif_trailer: Vec<u8>,
+    /// Who is there.
+    pub(crate) members: Vec<MemberFacts>,
+    /// Who talks.
+    pub(crate) speaking: Vec<proto::SpeakerInfo>,
+}
+
+/// Everything one part knows of a participant that another has to know.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberFacts {
+    /// As told to others, but for the tracks.
+    pub(crate) profile: proto::ParticipantInfo,
+    pub(crate) permissions: Permissions,
+    pub(crate) audience: Audience,
+    pub(crate) presence: Presence,
+    /// What it publishes, as far as its media can flow.
+    pub(crate) tracks: Vec<TrackFacts>,
+}
+
+/// The same of a publication.
+#[derive(Debug, Clone)]
+pub(crate) struct TrackFacts {
+    pub(crate) info: proto::TrackInfo,
+    /// How many encodings it is sent in.
+    pub(crate) layers: usize,
+}

@@ -11,6 +11,7 @@ mod audibility;
 mod feed;
 mod feedback;
 mod incoming;
+mod links;
 mod receiving;
 mod reports;
 mod ring;
@@ -37,6 +38,7 @@ use crate::timers::Timers;
 use crate::transport::{Negotiated, OutgoingSsrcs, Section};
 use audibility::Audibility;
 use feed::Feed;
+pub use links::LinkMedia;
 pub(crate) use session::MediaSession;
 pub(crate) use track::FeedSlot;
 use track::Track;
@@ -69,6 +71,7 @@ pub(crate) struct MediaPlane {
     reports: VecDeque<(Route, Vec<u8>)>,
     audibility: Audibility,
     timers: Timers<Timer>,
+    links: links::Links,
     drops: MediaDrops,
 }
 
@@ -87,6 +90,8 @@ pub struct MediaDrops {
     pub unknown: u64,
     /// Asked for again while too many others were.
     pub repeats: u64,
+    /// For another part of the room, while too much waited for the link.
+    pub links: u64,
 }
 
 impl std::ops::AddAssign for MediaDrops {
@@ -97,6 +102,7 @@ impl std::ops::AddAssign for MediaDrops {
         self.malformed += other.malformed;
         self.unknown += other.unknown;
         self.repeats += other.repeats;
+        self.links += other.links;
     }
 }
 
@@ -135,6 +141,7 @@ impl MediaPlane {
             reports: VecDeque::new(),
             audibility: Audibility::default(),
             timers: Timers::new(),
+            links: links::Links::default(),
             drops: MediaDrops::default(),
         }
     }
@@ -223,6 +230,7 @@ impl MediaPlane {
             self.timers.set(Timer::Feed(FeedKey { track: key, slot }), None);
         }
         self.timers.set(Timer::Track(key), None);
+        self.links.forget(key);
     }
 
     /// Packets of a muted track are dropped.
@@ -318,6 +326,6 @@ impl MediaPlane {
 
     /// Packets dropped so far.
     pub(crate) fn drops(&self) -> MediaDrops {
-        self.drops
+        MediaDrops { links: self.links.dropped, ..self.drops }
     }
 }

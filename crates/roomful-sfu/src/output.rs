@@ -6,6 +6,7 @@ use livekit_protocol::{SignalResponse, WebhookEvent};
 
 use crate::administration::{AdministrationError, Reply, RequestId};
 use crate::ids::{ConnectionId, RoomName};
+use crate::link::{LinkId, LinkMessage};
 
 /// One thing for the shell to do. Drain with [`crate::Sfu::poll_output`] until [`Output::Timeout`]. Datagrams leave
 /// by [`crate::Sfu::poll_transmits`].
@@ -22,6 +23,19 @@ pub enum Output {
     Close {
         /// The connection to close.
         connection: ConnectionId,
+    },
+    /// Carry this to the other end of a link. Lossless and in order: a shell that cannot must close the link
+    /// ([`crate::Sfu::handle_link_closed`] at both ends).
+    Link {
+        /// The link.
+        link: LinkId,
+        /// What to say.
+        message: LinkMessage,
+    },
+    /// Close the link after everything said over it so far; the core has forgotten it.
+    LinkClosed {
+        /// The link.
+        link: LinkId,
     },
     /// The answer to what [`crate::Sfu::administer`] was asked.
     Reply {

@@ -51,7 +51,6 @@ pub(crate) enum Whereabouts {
     /// To this part of the room.
     Here(Box<Transport>),
     /// To another part, reached by this link: what is known of it here was told by that part.
-    #[expect(dead_code, reason = "links follow")]
     Beyond(LinkId),
 }
 
@@ -109,9 +108,14 @@ impl Participant {
         let announced = self.publications.values().filter(|track| track.section.is_some());
         proto::ParticipantInfo {
             tracks: announced.map(|track| track.info.clone()).collect(),
-            is_publisher: !self.publications.is_empty(),
+            is_publisher: self.is_publisher(),
             ..self.profile.clone()
         }
+    }
+
+    /// It publishes something, here or, as another part says, there.
+    pub(crate) fn is_publisher(&self) -> bool {
+        self.profile.is_publisher || !self.publications.is_empty()
     }
 
     /// Its transport, if it is connected to this part.
@@ -131,7 +135,6 @@ impl Participant {
     }
 
     /// The link behind which it is connected, if not to this part.
-    #[expect(dead_code, reason = "links follow")]
     pub(crate) fn link(&self) -> Option<LinkId> {
         match self.whereabouts {
             Whereabouts::Here(_) => None,

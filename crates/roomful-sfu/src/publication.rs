@@ -8,6 +8,7 @@ use crate::demand::Demand;
 use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
+use crate::room::Spread;
 use crate::signalling::Wishes;
 use crate::track_info;
 use crate::transport::Section;
@@ -34,6 +35,8 @@ pub(crate) struct Publication {
     any_codec: bool,
     /// How much of it is wanted, and what its publisher knows of that.
     pub(crate) demand: Demand,
+    /// Where else in the room it is wanted, or comes from.
+    pub(crate) spread: Spread,
 }
 
 impl Publication {
@@ -55,7 +58,36 @@ impl Publication {
             layers: 1,
             any_codec: request.simulcast_codecs.iter().all(|named| named.codec.is_empty()),
             demand: Demand::default(),
+            spread: Spread::default(),
         }
+    }
+
+    /// A publication of somebody in another part of the room. Its media comes over a link; to the media plane it
+    /// arrives at a section of its own all the same.
+    pub(crate) fn from_elsewhere(order: u64, info: proto::TrackInfo, layers: usize) -> Self {
+        let section = Section::from_index(usize::try_from(order).unwrap_or_default());
+        Self {
+            sid: TrackSid::new(info.sid.as_str()),
+            order,
+            cid: String::new(),
+            info,
+            section: Some(section),
+            track: None,
+            subscribers: BTreeSet::new(),
+            layers: layers.clamp(1, Layer::COUNT),
+            demand: Demand::default(),
+            spread: Spread::default(),
+        }
+    }
+
+    /// How many encodings it is sent in.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// The same, as told by the part it comes from.
+    pub(crate) fn set_layers(&mut self, layers: usize) {
+        self.layers = layers.clamp(1, Layer::COUNT);
     }
 
     pub(crate) fn kind(&self) -> MediaKind {

@@ -179,6 +179,7 @@ mod tests {
             clock,
             keys: crate::token::ApiKeys::default(),
             ice_servers: Vec::new(),
+            origin: crate::ids::Origin::default(),
         };
         let mut sfu = Sfu::new(config, Seed(1), now).unwrap();
         let grant = Grant::new(Identity::new("ann"), "Ann", RoomName::new("garden"));

@@ -13,15 +13,18 @@ mod demand;
 mod departures;
 mod forwarding;
 mod lifetime;
+mod links;
 mod negotiation;
 mod news;
 mod notices;
 mod people;
 mod presence;
+mod remote;
 mod resumption;
 mod roster;
 mod rpc;
 mod scenarios;
+mod spread;
 mod tokens;
 mod tracks;
 
@@ -36,6 +39,7 @@ use crate::clock::WallClock;
 use crate::codecs::EnabledCodecs;
 use crate::egress::codec::Codec;
 use crate::ids::{ConnectionId, ParticipantId, RoomName};
+use crate::link::{LinkId, Told};
 use crate::liveness::Presence;
 use crate::media::MediaPlane;
 use crate::participant::Participant;
@@ -50,8 +54,10 @@ use administration::FromOutside;
 pub(crate) use admission::Newcomer;
 use departures::Departures;
 use lifetime::Lifetime;
+use links::Links;
 pub(crate) use roster::RosterBudget;
 use scenarios::Cut;
+pub(crate) use spread::Spread;
 pub(crate) use tokens::TOKEN_LASTS;
 
 /// See the module text.
@@ -62,6 +68,8 @@ pub(crate) struct Room {
     departures: Departures,
     lifetime: Lifetime,
     media: MediaPlane,
+    /// Other parts of the room.
+    links: Links,
     outside: FromOutside,
     speakers: Speakers,
     /// WebSockets that are to be cut, for a test.
@@ -105,6 +113,15 @@ pub(crate) enum RoomOutput {
     },
     Close {
         connection: ConnectionId,
+    },
+    /// Tell the other end of a link.
+    Link {
+        link: LinkId,
+        told: Told,
+    },
+    /// Nothing more goes over the link, nor comes.
+    CloseLink {
+        link: LinkId,
     },
     /// Tell it a token for this grant.
     RefreshToken {
@@ -151,6 +168,8 @@ enum Timer {
     End,
     /// Participants are told how many they are.
     News,
+    /// Other parts of the room may have to be asked for less.
+    AskForLess,
     /// A method called by the server API should have answered.
     Call(RequestId),
 }
@@ -183,6 +202,7 @@ impl Room {
             departures: Departures::default(),
             lifetime: Lifetime::default(),
             media: MediaPlane::new(),
+            links: Links::default(),
             outside: FromOutside::default(),
             speakers: Speakers::new(),
             cuts: BTreeMap::new(),
@@ -307,6 +327,7 @@ impl Room {
             Timer::SimulatedSpeech(id) => self.tell_simulated_speaker(id, false),
             Timer::End => self.end_deserted(now),
             Timer::News => self.tell_room(),
+            Timer::AskForLess => self.ask_for_less(),
             Timer::Call(request) => self.give_call_up(request),
         }
     }

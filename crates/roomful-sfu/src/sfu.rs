@@ -1,6 +1,7 @@
 //! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
 mod administration;
+mod links;
 mod people;
 mod transmits;
 
@@ -14,8 +15,9 @@ use proto::leave_request::Action;
 
 use crate::clock::WallClock;
 use crate::demux::{self, Demux};
-use crate::ids::{ConnectionId, ParticipantId, RoomName};
+use crate::ids::{ConnectionId, Origin, ParticipantId, RoomName};
 use crate::join::JoinAttempt;
+use crate::link::LinkMessage;
 use crate::media::MediaDrops;
 use crate::output::{Output, SfuEvent};
 use crate::reached;
@@ -70,6 +72,8 @@ pub struct SfuConfig {
     pub keys: ApiKeys,
     /// Told to clients as further ways for their media.
     pub ice_servers: Vec<proto::IceServer>,
+    /// Ends the sids of this core's participants: another for each core whose rooms have parts on others.
+    pub origin: Origin,
 }
 
 /// Decides every random choice of one core that is not a secret: sids and first sequence numbers. ICE
@@ -106,6 +110,7 @@ pub struct Sfu {
     names: BTreeMap<RoomName, RoomKey>,
     homes: BTreeMap<ParticipantId, RoomKey>,
     connections: BTreeMap<ConnectionId, ParticipantId>,
+    links: links::Links,
     demux: Demux,
     timers: Timers<RoomKey>,
     outputs: VecDeque<Output>,
@@ -140,6 +145,7 @@ impl Sfu {
             names: BTreeMap::new(),
             homes: BTreeMap::new(),
             connections: BTreeMap::new(),
+            links: links::Links::default(),
             demux: Demux::default(),
             timers: Timers::new(),
             outputs: VecDeque::new(),
@@ -154,6 +160,7 @@ impl Sfu {
     /// A client opened `connection` and asks to join (or resume); the token was verified.
     pub fn handle_join(&mut self, connection: ConnectionId, attempt: JoinAttempt, now: Instant) {
         self.now = now;
+        let Some(attempt) = self.wait_for_part(connection, attempt) else { return };
         if attempt.request.reconnect {
             return self.resume(connection, &attempt, now);
         }
@@ -180,6 +187,7 @@ impl Sfu {
 
     /// A signalling message arrived.
     pub fn handle_message(&mut self, from: ConnectionId, message: SignalRequest, now: Instant) {
+        let Some(message) = self.keep_for_part(from, message) else { return };
         let command = signalling::command(message);
         self.with_room_of(from, now, |room, id| room.handle_command(id, command, now));
     }
@@ -193,6 +201,7 @@ impl Sfu {
     pub fn handle_disconnect(&mut self, connection: ConnectionId, now: Instant) {
         self.with_room_of(connection, now, |room, id| room.handle_disconnect(id, connection, now));
         self.connections.remove(&connection);
+        self.stop_waiting(connection);
     }
 
     /// A datagram arrived.
@@ -294,6 +303,7 @@ impl Sfu {
         let policy = &self.config.rooms;
         let wanted = policy.room(wanted);
         let mut room = Room::new(wanted, policy, self.config.clock, now, self.rng.u64(..));
+        room.set_origin(self.config.origin);
         if !policy.notices {
             room.turn_notices_off();
         }
@@ -354,6 +364,7 @@ impl Sfu {
     /// Takes in what a room asks for, and forgets it if it is over.
     fn settle(&mut self, key: RoomKey) {
         let Some(room) = self.rooms.get_mut(&key) else { return };
+        let mut closed = Vec::new();
         while let Some(output) = room.poll_output() {
             match output {
                 RoomOutput::Transmit { from, route, payload } => {
@@ -378,6 +389,11 @@ impl Sfu {
                     self.connections.remove(&connection);
                     self.outputs.push_back(Output::Close { connection });
                 }
+                RoomOutput::Link { link, told } => {
+                    let message = LinkMessage(told);
+                    self.outputs.push_back(Output::Link { link, message });
+                }
+                RoomOutput::CloseLink { link } => closed.push(link),
                 RoomOutput::Reply { request, outcome } => {
                     self.outputs.push_back(Output::Reply { request, outcome });
                 }
@@ -403,7 +419,11 @@ impl Sfu {
             self.transmits.wait(key);
         }
         self.timers.set(key, room.poll_timeout());
-        if room.end_reason().is_some() {
+        let is_over = room.end_reason().is_some();
+        for link in closed {
+            self.forget_link(link);
+        }
+        if is_over {
             self.end(key);
         }
     }
@@ -413,6 +433,8 @@ impl Sfu {
         let Some(room) = self.rooms.remove(&key) else { return };
         self.drops.media += room.media_drops();
         self.names.remove(&room.name());
-        self.outputs.push_back(Output::Event(SfuEvent::RoomEnded(room.name())));
+        if !room.is_away() {
+            self.outputs.push_back(Output::Event(SfuEvent::RoomEnded(room.name())));
+        }
     }
 }

@@ -95,6 +95,8 @@ pub struct Speaker {
 #[derive(Debug, Default)]
 pub struct Speakers {
     voices: BTreeMap<ParticipantId, Voice>,
+    /// Levels of those whose voices another part of the room hears, as it reported them.
+    elsewhere: BTreeMap<ParticipantId, f32>,
     /// Reported as talking, then muted or gone.
     stopped: Vec<ParticipantId>,
     next_level_look: Option<Instant>,
@@ -122,9 +124,18 @@ impl Speakers {
         }
     }
 
+    /// Takes note of what another part of the room reported of somebody there: the level, or that it is silent.
+    pub fn handle_report(&mut self, participant: ParticipantId, level: Option<f32>) {
+        match level {
+            Some(level) => self.elsewhere.insert(participant, level),
+            None => self.elsewhere.remove(&participant),
+        };
+    }
+
     /// Forgets a participant that muted its microphone or left: it stops talking at once. Call
     /// [`Speakers::poll_change`] right after to report it.
     pub fn handle_mute_or_gone(&mut self, participant: ParticipantId) {
+        self.elsewhere.remove(&participant);
         if self.voices.remove(&participant).is_some_and(|voice| voice.reported.is_some()) {
             self.stopped.push(participant);
         }
@@ -178,6 +189,9 @@ impl Speakers {
 
     /// The level, 0 to 1, at which a participant was last reported as talking; `None` if it was not.
     pub fn reported_level(&self, participant: ParticipantId) -> Option<f32> {
+        if let Some(level) = self.elsewhere.get(&participant) {
+            return Some(*level);
+        }
         let steps = self.voices.get(&participant)?.reported?;
         Some(f32::from(steps) / LEVEL_STEPS)
     }

@@ -1,6 +1,7 @@
 //! `World`: one core, one network, many clients, and the one clock they share.
 
 mod api;
+mod parts;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use prost::Message as _;
-use roomful_sfu::ids::{ConnectionId, Identity, RoomName, UnixTime};
+use roomful_sfu::ids::{ConnectionId, Identity, Origin, RoomName, UnixTime};
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret, Grant, Permissions};
 use roomful_sfu::transmit::TransmitBuffer;
 use roomful_sfu::{
@@ -18,6 +19,8 @@ use roomful_sfu::{
 
 use crate::client::{Client, ClientOutput, JoinOptions};
 use crate::network::{Conditions, Direction, Network};
+pub use parts::Spread;
+use parts::{HOME, LinkWires, Part, PartIndex};
 
 /// One client of one world, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,9 +31,8 @@ pub struct ClientId(pub usize);
 pub struct World {
     start: Instant,
     now: Instant,
-    sfu: Sfu,
-    sfu_timeout: Instant,
-    transmits: TransmitBuffer,
+    parts: Vec<Part>,
+    links: LinkWires,
     network: Network<Arrival>,
     pub(crate) seats: Vec<Seat>,
     sockets: BTreeMap<ConnectionId, Socket>,
@@ -137,18 +139,27 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let config = SfuConfig {
             tcp: None,
-            media_addresses: vec![MediaAddress { advertised: SERVER, local: SERVER }],
+            media_addresses: Vec::new(),
             rooms,
             clock: WallClock::new(start, UNIX_MILLIS_AT_START),
             keys: keys(),
             ice_servers: Vec::new(),
+            origin: Origin::default(),
         };
+        let mut parts = Vec::new();
+        for index in 0..parts::parts_now() {
+            let address = parts::address(PartIndex(index));
+            let address = MediaAddress { advertised: address, local: address };
+            let origin = Origin::of(u8::try_from(index).unwrap_or_default());
+            let config = SfuConfig { media_addresses: vec![address], origin, ..config.clone() };
+            let sfu = Sfu::new(config, Seed(rng.u64(..)), start)?;
+            parts.push(Part { sfu, timeout: start, transmits: TransmitBuffer::new() });
+        }
         Ok(Self {
             start,
             now: start,
-            sfu: Sfu::new(config, Seed(rng.u64(..)), start)?,
-            sfu_timeout: start,
-            transmits: TransmitBuffer::new(),
+            parts,
+            links: LinkWires::new(),
             network: Network::new(rng.fork()),
             seats: Vec::new(),
             sockets: BTreeMap::new(),
@@ -220,8 +231,9 @@ impl World {
     /// Changes what somebody may do, as the server's API does. `false`: nobody is called that.
     pub fn set_permissions(&mut self, room: &str, who: &str, permissions: Permissions) -> bool {
         let (room, who) = (RoomName::new(room), Identity::new(who));
-        let found = self.sfu.set_permissions(&room, &who, permissions, self.now);
-        self.drain_sfu();
+        let now = self.now;
+        let found = self.sfu(HOME).set_permissions(&room, &who, permissions, now);
+        self.drain(HOME);
         found
     }
 
@@ -303,14 +315,18 @@ impl World {
     pub fn send_stray_datagram(&mut self, payload: &[u8]) {
         let source = SocketAddr::from(([192, 0, 2, 9], 999));
         let payload = &mut payload.to_vec();
-        self.sfu.handle_datagram(Datagram { route: Route::udp(SERVER, source), payload }, self.now);
-        self.drain_sfu();
+        let (now, route) = (self.now, Route::udp(parts::address(HOME), source));
+        self.sfu(HOME).handle_datagram(Datagram { route, payload }, now);
+        self.drain(HOME);
     }
 
     /// The server stops.
     pub fn shut_down(&mut self) {
-        self.sfu.handle_shutdown(self.now);
-        self.drain_sfu();
+        let now = self.now;
+        for index in 0..self.parts.len() {
+            self.sfu(PartIndex(index)).handle_shutdown(now);
+            self.drain(PartIndex(index));
+        }
     }
 
     /// A number below `bound`, decided by the world's seed.
@@ -346,8 +362,9 @@ impl World {
 
     fn next_due(&self) -> Option<Instant> {
         let clients = self.seats.iter().filter(|seat| seat.is_running()).map(|seat| seat.wake);
-        let others = [Some(self.sfu_timeout), Some(self.heartbeat), self.network.poll_timeout()];
-        clients.chain(others.into_iter().flatten()).min()
+        let parts = self.parts.iter().map(|part| part.timeout);
+        let network = self.network.poll_timeout().into_iter().chain(self.links.poll_timeout());
+        clients.chain(parts).chain(network).chain([self.heartbeat]).min()
     }
 
     /// Everything that is due now, once.
@@ -355,10 +372,13 @@ impl World {
         while let Some(arrival) = self.network.poll(self.now) {
             self.deliver(arrival);
         }
-        if self.sfu_timeout <= self.now {
-            self.sfu.handle_timeout(self.now);
-            self.drain_sfu();
-            self.notice_spinning();
+        self.deliver_links();
+        for index in 0..self.parts.len() {
+            if self.parts[index].timeout <= self.now {
+                self.parts[index].sfu.handle_timeout(self.now);
+                self.drain(PartIndex(index));
+                self.notice_spinning(PartIndex(index));
+            }
         }
         if self.heartbeat <= self.now {
             self.heartbeat += HEARTBEAT;
@@ -372,12 +392,13 @@ impl World {
         }
     }
 
-    fn notice_spinning(&mut self) {
-        self.idle_turns = if self.sfu_timeout <= self.now { self.idle_turns + 1 } else { 0 };
+    fn notice_spinning(&mut self, part: PartIndex) {
+        let part = &mut self.parts[part.0];
+        self.idle_turns = if part.timeout <= self.now { self.idle_turns + 1 } else { 0 };
         if self.idle_turns > MAX_IDLE_TURNS {
             self.violations.push("the core's timer spins".into());
             self.idle_turns = 0;
-            self.sfu_timeout = self.now + Duration::from_millis(100);
+            part.timeout = self.now + Duration::from_millis(100);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use roomful_sfu::ids::Origin;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 use roomful_sfu::{Seed, SfuConfig, TcpOffer, WallClock};
 use tokio::net::{TcpListener, TcpSocket};
@@ -76,6 +77,7 @@ impl Server {
             clock: WallClock::new(Instant::now(), unix_millis()),
             keys: keys.clone(),
             ice_servers: config.media.ice_servers.clone(),
+            origin: Origin::default(),
         };
         let (notices, webhooks) = match config.webhooks {
             Some(config) => {

@@ -36,6 +36,8 @@ impl MediaPlane {
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 if let Some(stream) = session.incoming.get_mut(report.ssrc.0) {
                     stream.handle_sender_report(&report.info, now);
+                    let place = (stream.section, stream.layer);
+                    self.pass_clock(key, place, report.info);
                 }
                 self.handle_blocks(key, report.blocks, now);
             }

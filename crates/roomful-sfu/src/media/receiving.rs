@@ -39,20 +39,27 @@ impl MediaPlane {
         self.schedule_feedback(key);
         self.schedule_nack(key);
         let track_key = *self.sessions.get(key)?.tracks.get(&place.section)?;
-        let track = self.tracks.get_mut(track_key)?;
-        if track.muted {
+        if self.tracks.get(track_key)?.muted {
             return None;
         }
-        let level = extensions.level.filter(|_| format.codec.is_audio());
-        let verdict = self.audibility.judge(track_key, level, now);
-        if place.is_restart || verdict == Verdict::Begin {
-            track.restart(place.layer);
+        let arrived = arrived(&place, &header, format, extensions, codec_payload, now);
+        self.take_in(track_key, &arrived, place.is_restart);
+        Some(Heard { level: AudioLevel(arrived.level()? & 0x7f) })
+    }
+
+    /// Keeps a packet of a track for everyone who is to get it. Other parts of the room judge for themselves what is
+    /// heard, so that everyone hears the same.
+    pub(super) fn take_in(&mut self, key: TrackKey, packet: &Arrived<'_>, is_restart: bool) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        track.links.copy(packet, is_restart, &mut self.links);
+        let verdict = self.audibility.judge(key, packet.level(), packet.arrival);
+        if is_restart || verdict == Verdict::Begin {
+            track.restart(packet.layer);
         }
         if verdict != Verdict::LeaveOut {
-            track.take_in(&arrived(&place, &header, format, extensions, codec_payload, now));
-            self.wait(track_key);
+            track.take_in(packet);
+            self.wait(key);
         }
-        Some(Heard { level: AudioLevel(level? & 0x7f) })
     }
 
     fn wait(&mut self, key: TrackKey) {
@@ -84,6 +91,13 @@ fn arrived<'a>(
         format,
         extensions,
         payload,
+    }
+}
+
+impl Arrived<'_> {
+    /// The loudness in it, if it is sound and says so.
+    fn level(&self) -> Option<u8> {
+        self.extensions.level.filter(|_| self.format.codec.is_audio())
     }
 }
 

@@ -193,12 +193,15 @@ impl MediaPlane {
         for (ssrc, (track, slot)) in &session.feeds {
             let Some(track) = tracks.get_mut(*track) else { continue };
             let (publisher, section) = (track.publisher, track.section);
+            let told = track.links.is_from_elsewhere();
+            let clocks = Layer::ALL.map(|layer| track.links.clock(layer).filter(|_| told));
             let Some(feed) = track.feed_mut(*slot).filter(|one| one.ssrcs.media == *ssrc) else {
                 continue;
             };
             let Some(publisher) = sessions.get(publisher) else { continue };
             let Some(newest) = feed.newest else { continue };
-            let Some(clock) = publisher.incoming.clock(section, newest.layer) else { continue };
+            let own = publisher.incoming.clock(section, newest.layer);
+            let Some(clock) = clocks[newest.layer.index()].or(own) else { continue };
             let Some(info) = feed.stream.report(&clock, newest.offset, now) else { continue };
             reports.push((Ssrc(*ssrc), info, publisher.cname.clone()));
         }

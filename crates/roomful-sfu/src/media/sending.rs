@@ -144,6 +144,10 @@ impl MediaPlane {
         }
         let (publisher, section) = (track.publisher, track.section);
         for layer in Layer::ALL.into_iter().filter(|layer| due[layer.index()]) {
+            let Some(track) = self.tracks.get(key) else { return };
+            if self.links.request_keyframe(&track.links, layer) {
+                continue;
+            }
             self.send_keyframe_request(publisher, section, layer);
         }
     }

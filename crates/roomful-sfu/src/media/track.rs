@@ -6,6 +6,7 @@ use slotmap::SlotMap;
 
 use super::SessionKey;
 use super::feed::{Fed, Feed, Place};
+use super::links::LinkEnds;
 use super::ring::{PacketRing, Position};
 use super::session::MediaSession;
 use crate::egress::{Layer, MediaKind};
@@ -35,6 +36,8 @@ pub(crate) struct Track {
     forwarded: Position,
     /// When a keyframe may have to be asked for, as last set.
     pub(super) keyframe_timer: Option<Instant>,
+    /// Where in the room it comes from and goes to beyond this part.
+    pub(super) links: LinkEnds,
 }
 
 /// A feed's place in its track. Reused once the feed is gone.
@@ -77,6 +80,7 @@ impl Track {
             lengths: Vec::new(),
             forwarded: Position::default(),
             keyframe_timer: None,
+            links: LinkEnds::default(),
         }
     }
 

@@ -7,12 +7,14 @@ use livekit_protocol as proto;
 use proto::data_packet::Value;
 use proto::leave_request::Action;
 
+use super::Room;
+use super::data::Parcel;
 use super::notices::Notices;
 use super::rpc::Calls;
-use super::{Room, RoomOutput};
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
 use crate::ids::{Identity, ParticipantId, TrackSid};
 use crate::limits;
+use crate::link::Told;
 use crate::participant::Participant;
 use crate::signalling::Change;
 use crate::token::Permissions;
@@ -37,6 +39,9 @@ impl Room {
         may_unmute: bool,
         now: Instant,
     ) {
+        if self.ask_part_of(id, &request, may_unmute) {
+            return;
+        }
         let outcome = match request {
             RoomRequest::ListParticipants => {
                 Ok(Reply::Participants(self.participants.values().map(Participant::info).collect()))
@@ -63,7 +68,7 @@ impl Room {
                 Err(error) => Err(error),
             },
         };
-        self.outputs.push_back(RoomOutput::Reply { request: id, outcome });
+        self.reply(id, outcome);
         self.settle(now);
     }
 
@@ -155,6 +160,8 @@ impl Room {
     fn describe_anew(&mut self, metadata: String) -> Outcome {
         limits::check_room_metadata(&metadata)?;
         self.info.metadata = metadata;
+        let metadata = self.info.metadata.clone();
+        self.tell_links(None, &Told::Described { metadata });
         self.tell_room();
         Ok(Reply::Room(Box::new(self.info())))
     }
@@ -181,9 +188,8 @@ impl Room {
         let recipients: Vec<_> =
             self.participants.values().filter(|one| is_for(one)).map(|one| one.id).collect();
         let message = prost::Message::encode_to_vec(&packet);
-        for id in recipients {
-            self.send_data(id, channel, &message, now);
-        }
+        let parcel = Parcel { channel, message: &message, for_observers: false };
+        self.deliver(&recipients, parcel, None, now);
     }
 }
 

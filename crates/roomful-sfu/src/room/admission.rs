@@ -12,8 +12,9 @@ use super::lifetime::is_dependent;
 use super::scenarios::CutAt;
 use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::client::Client;
-use crate::ids::{ConnectionId, Identity, ParticipantId};
+use crate::ids::{ConnectionId, Identity, ParticipantId, ParticipantSid};
 use crate::join::JoinAttempt;
+use crate::link::Told;
 use crate::liveness::Liveness;
 use crate::participant::{Access, DataState, Negotiation, Participant, Whereabouts};
 use crate::signalling::{Change, Command, Welcome};
@@ -38,9 +39,9 @@ impl Room {
     /// Lets a newcomer in, tells everyone, and takes the tracks and the offer it brought.
     pub(crate) fn admit(&mut self, newcomer: Newcomer, now: Instant) {
         let Newcomer { id, connection, attempt, transport } = newcomer;
-        self.replace_former_presence(&attempt.grant.identity, now);
+        let since = self.replace_former_presence(&attempt.grant.identity, now);
         let client = Client::new(&attempt.request);
-        let profile = self.profile(&attempt.grant, &client, now);
+        let profile = self.profile(&attempt.grant, &client, since);
         let liveness = Liveness::new(now);
         self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
         self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
@@ -88,10 +89,10 @@ impl Room {
         now: Instant,
     ) -> Option<ParticipantId> {
         let sid = &attempt.request.participant_sid;
-        let participant = self
-            .participants
-            .values_mut()
-            .find(|one| one.grant.identity == attempt.grant.identity && one.profile.sid == *sid)?;
+        let participant =
+            self.participants.values_mut().filter(|one| one.link().is_none()).find(|one| {
+                one.grant.identity == attempt.grant.identity && one.profile.sid == *sid
+            })?;
         let id = participant.id;
         if let Some(former) = participant.connection.replace(connection) {
             self.outputs.push_back(RoomOutput::Close { connection: former });
@@ -181,6 +182,8 @@ impl Room {
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);
         self.notice_left(&participant, now);
+        let member = ParticipantSid::new(participant.profile.sid.as_str());
+        self.tell_links(participant.link(), &Told::Gone { member, reason });
         if !participant.grant.permissions.hidden {
             let info = participant.info();
             self.departures.push(&info, now);
@@ -212,28 +215,32 @@ impl Room {
         };
         proto::Room {
             num_participants: count(|one| !one.is_dependent() && !one.grant.permissions.hidden),
-            num_publishers: count(|one| !one.publications.is_empty()),
+            num_publishers: count(Participant::is_publisher),
             active_recording: count(|one| one.grant.permissions.recorder) > 0,
             ..self.info.clone()
         }
     }
 
-    fn replace_former_presence(&mut self, identity: &Identity, now: Instant) {
+    /// Returns from when on the newcomer is here: after whom it replaces, so that every part of the room agrees on who
+    /// came last.
+    fn replace_former_presence(&mut self, identity: &Identity, now: Instant) -> i64 {
+        let mut since = self.clock.unix_millis(now);
         let former: Vec<_> = self
             .participants
             .values()
             .filter(|one| one.grant.identity == *identity)
-            .map(|one| one.id)
+            .map(|one| (one.id, one.profile.joined_at_ms))
             .collect();
-        for id in former {
+        for (id, joined) in former {
+            since = since.max(joined + 1);
             self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
         }
+        since
     }
 
-    fn profile(&mut self, grant: &Grant, client: &Client, now: Instant) -> proto::ParticipantInfo {
-        let joined = self.clock.unix_millis(now);
+    fn profile(&mut self, grant: &Grant, client: &Client, joined: i64) -> proto::ParticipantInfo {
         proto::ParticipantInfo {
-            sid: crate::sids::make("PA_", &mut self.rng),
+            sid: self.participant_sid(),
             identity: grant.identity.to_string(),
             name: grant.name.clone(),
             state: State::Joined.into(),

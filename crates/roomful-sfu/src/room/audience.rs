@@ -39,14 +39,21 @@ impl Room {
         if std::mem::replace(&mut publisher.access.audience, audience.clone()) == audience {
             return Ok(());
         }
+        self.tell_other_parts_about(from, now);
+        self.review_audience(from, now);
+        Ok(())
+    }
+
+    /// `of` decided anew who may receive its tracks.
+    pub(super) fn review_audience(&mut self, of: ParticipantId, now: Instant) {
+        let Some(publisher) = self.participants.get(&of) else { return };
         let tracks: Vec<TrackSid> = publisher.publications.keys().cloned().collect();
-        for other in self.others(from) {
+        for other in self.others(of) {
             for track in &tracks {
-                self.review(other, from, track, now);
+                self.review(other, of, track, now);
             }
             self.refresh_sections(other, now);
         }
-        Ok(())
     }
 
     /// Ends every subscription of one who may no longer subscribe, or takes up those it wanted meanwhile.

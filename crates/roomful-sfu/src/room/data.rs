@@ -1,5 +1,6 @@
 //! Data messages between participants.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -11,6 +12,7 @@ use proto::participant_info;
 
 use super::Room;
 use crate::ids::ParticipantId;
+use crate::link::{LinkId, Told};
 use crate::participant::{DataState, Participant};
 use crate::transport::{Channel, Delivery};
 
@@ -55,8 +57,53 @@ impl Room {
             .filter(|one| readers.include(one, from) && named.include(one))
             .map(|one| one.id)
             .collect();
+        let for_observers = matches!(readers, Readers::Observers);
+        self.deliver(&recipients, Parcel { channel, message: &message, for_observers }, None, now);
+    }
+
+    /// Delivers a message of somebody behind `link`, which its own part has judged and signed.
+    pub(super) fn forward_from_link(
+        &mut self,
+        link: LinkId,
+        channel: Channel,
+        message: &[u8],
+        for_observers: bool,
+        now: Instant,
+    ) {
+        let Ok(packet) = proto::DataPacket::decode(message) else { return };
+        let readers = if for_observers { Readers::Observers } else { Readers::Others };
+        let named = Recipients::of(&packet);
+        let recipients: Vec<ParticipantId> = self
+            .participants
+            .values()
+            // The sender is behind the link.
+            .filter(|one| readers.include(one, ParticipantId(u64::MAX)) && named.include(one))
+            .map(|one| one.id)
+            .collect();
+        self.deliver(&recipients, Parcel { channel, message, for_observers }, Some(link), now);
+    }
+
+    /// Sends one message to those here, and once over each link behind which anybody is to have it.
+    pub(super) fn deliver(
+        &mut self,
+        recipients: &[ParticipantId],
+        parcel: Parcel<'_>,
+        from: Option<LinkId>,
+        now: Instant,
+    ) {
+        let Parcel { channel, message, for_observers } = parcel;
+        let mut links = BTreeSet::new();
         for recipient in recipients {
-            self.send_data(recipient, channel, &message, now);
+            match self.participants.get(recipient).map(Participant::link) {
+                Some(Some(link)) => {
+                    links.insert(link);
+                }
+                Some(None) => self.send_data(*recipient, channel, message, now),
+                None => {}
+            }
+        }
+        for link in links.into_iter().filter(|link| Some(*link) != from) {
+            self.tell_link(link, Told::Data { channel, message: message.to_vec(), for_observers });
         }
     }
 
@@ -87,6 +134,15 @@ impl Room {
             }
         }
     }
+}
+
+/// A data message ready to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parcel<'a> {
+    pub(super) channel: Channel,
+    pub(super) message: &'a [u8],
+    /// Only for those who may read metrics.
+    pub(super) for_observers: bool,
 }
 
 /// Who reads messages of a kind at all.

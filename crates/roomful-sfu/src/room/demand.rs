@@ -18,6 +18,9 @@ impl Room {
     ) {
         let level = self.demanded(publisher, track);
         let Some(owner) = self.participants.get_mut(&publisher) else { return };
+        if owner.link().is_some() {
+            return self.ask_elsewhere(publisher, track, level, now);
+        }
         let Some(publication) = owner.publications.get_mut(track) else { return };
         if publication.kind() == MediaKind::Video && publication.section.is_some() {
             publication.demand.want(level, now);
@@ -46,10 +49,10 @@ impl Room {
     }
 
     /// The most that any subscriber wants.
-    fn demanded(&self, publisher: ParticipantId, track: &TrackSid) -> Level {
+    pub(super) fn demanded(&self, publisher: ParticipantId, track: &TrackSid) -> Level {
         let Some(owner) = self.participants.get(&publisher) else { return Level::Nothing };
         let Some(publication) = owner.publications.get(track) else { return Level::Nothing };
-        let mut most = Level::Nothing;
+        let mut most = publication.spread.most_wanted();
         for subscriber in &publication.subscribers {
             let subscription =
                 self.participants.get(subscriber).and_then(|one| one.subscriptions.get(track));

@@ -31,6 +31,7 @@ impl Room {
 
     /// Ends the room: everyone is told why and sent away.
     pub(crate) fn close(&mut self, why: RoomEndReason, tell: DisconnectReason, now: Instant) {
+        self.end_links(why, tell);
         for id in self.others(ParticipantId(u64::MAX)) {
             self.remove(id, tell, Some(Action::Disconnect), now);
         }
@@ -44,6 +45,10 @@ impl Room {
     /// whenever somebody comes or goes, and once at the beginning.
     pub(crate) fn arrange_end(&mut self, now: Instant) {
         self.tell_room_soon(now);
+        if self.is_away() {
+            // The home decides.
+            return self.timers.set(Timer::End, None);
+        }
         let is_deserted = self.participants.values().all(Participant::is_dependent);
         if !is_deserted {
             self.lifetime.was_entered = true;

@@ -1,7 +1,8 @@
 //! What an application is told of a room by webhook: which event is told when, and what it says.
 //!
 //! Somebody has joined once media flows, as with LiveKit: whoever leaves before that has aborted the connection. Tracks
-//! are published when an offer carries them.
+//! are published when an offer carries them. Of a room in parts the home alone tells, of everyone, so that there is one
+//! order.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

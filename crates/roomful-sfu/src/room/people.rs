@@ -7,8 +7,9 @@ use proto::participant_info::State;
 use proto::request_response::{Reason, Request};
 
 use super::Room;
-use crate::ids::{Identity, ParticipantId, TrackSid};
+use crate::ids::{Identity, ParticipantId, ParticipantSid, TrackSid};
 use crate::limits::{self, OverLimit};
+use crate::link::Told;
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
 use crate::token::Permissions;
@@ -72,6 +73,11 @@ impl Room {
         if participant.grant.permissions == permissions {
             return;
         }
+        if let Some(link) = participant.link() {
+            let member = ParticipantSid::new(participant.profile.sid.as_str());
+            let permissions = Box::new(permissions);
+            return self.tell_link(link, Told::Permit { member, permissions });
+        }
         let before = std::mem::replace(&mut participant.grant.permissions, permissions);
         let permissions = &participant.grant.permissions;
         participant.profile.permission = Some(permissions.into());
@@ -101,7 +107,7 @@ impl Room {
     }
 
     /// To everyone else, somebody who hides is gone.
-    fn tell_of_hiding(&mut self, id: ParticipantId) {
+    pub(super) fn tell_of_hiding(&mut self, id: ParticipantId) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.touch();
         let gone =

@@ -9,6 +9,7 @@ use proto::{ConnectionQuality, DisconnectReason};
 
 use super::{Room, Timer};
 use crate::ids::ParticipantId;
+use crate::link::Told;
 use crate::liveness::Presence;
 use crate::participant::Participant;
 use crate::signalling::Change;
@@ -69,6 +70,7 @@ impl Room {
                 })
                 .collect();
             if !speakers.is_empty() {
+                self.tell_links(None, &Told::Speaks(speakers.clone()));
                 for id in self.others(ParticipantId(u64::MAX)) {
                     self.tell(id, Change::Speakers(speakers.clone()));
                 }
@@ -78,7 +80,8 @@ impl Room {
     }
 
     /// Tells everyone else how well `of` is connected.
-    fn tell_quality(&mut self, of: ParticipantId) {
+    pub(super) fn tell_quality(&mut self, of: ParticipantId) {
+        self.tell_links_of_reach(of);
         let Some(info) = self.participants.get(&of).and_then(quality) else { return };
         for id in self.others(of) {
             self.tell(id, Change::Quality(vec![info.clone()]));

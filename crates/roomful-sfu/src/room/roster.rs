@@ -8,7 +8,7 @@ use crate::signalling::Change;
 
 /// Changes of one participant that are told at once within [`PERIOD`]; further ones are told together at its
 /// end. Joining, publishing and connecting are five. More, and one participant's flood of changes fills the
-/// outboxes of others, who are closed for it; fewer, and ordinary changes come late.
+/// outboxes of others and links, which are closed for it; fewer, and ordinary changes come late.
 const AT_ONCE: u32 = 10;
 
 /// See [`AT_ONCE`].
@@ -42,15 +42,21 @@ impl RosterBudget {
 impl Room {
     /// Tells everyone but `of` how `of` is now, or will be at the end of a burst of changes.
     pub(super) fn tell_others_about(&mut self, of: ParticipantId, now: Instant) {
-        let Some(participant) = self.participants.get_mut(&of) else { return };
-        match participant.roster_budget.spend(now) {
-            Ok(()) => self.tell_roster(of),
-            Err(later) => self.timers.set(Timer::Roster(of), Some(later)),
+        if self.spend_roster_budget(of, now) {
+            self.tell_roster(of);
+        }
+    }
+
+    /// The same for other parts of the room alone, of what nobody is told.
+    pub(super) fn tell_other_parts_about(&mut self, of: ParticipantId, now: Instant) {
+        if self.has_links() && self.spend_roster_budget(of, now) {
+            self.tell_links_about(of);
         }
     }
 
     /// Tells everyone but `of` how `of` is now; someone hidden is nobody's business.
     pub(super) fn tell_roster(&mut self, of: ParticipantId) {
+        self.tell_links_about(of);
         let Some(participant) = self.participants.get(&of) else { return };
         if participant.grant.permissions.hidden {
             return;
@@ -59,6 +65,16 @@ impl Room {
         for other in self.others(of) {
             self.tell(other, Change::Participants(vec![info.clone()]));
         }
+    }
+
+    /// `false`: it is told at the end of the period.
+    fn spend_roster_budget(&mut self, of: ParticipantId, now: Instant) -> bool {
+        let Some(participant) = self.participants.get_mut(&of) else { return false };
+        let spent = participant.roster_budget.spend(now);
+        if let Err(later) = spent {
+            self.timers.set(Timer::Roster(of), Some(later));
+        }
+        spent.is_ok()
     }
 }
 

@@ -11,7 +11,7 @@ use livekit_protocol as proto;
 use proto::data_packet::{Kind, Value};
 use proto::rpc_response;
 
-use super::{Room, RoomOutput, Timer};
+use super::{Room, Timer};
 use crate::administration::{AdministrationError, Reply, RequestId, RpcError};
 use crate::ids::{Identity, ParticipantId};
 use crate::transport::Channel;
@@ -131,7 +131,7 @@ impl Room {
         self.timers.set(Timer::Call(request), None);
         if self.outside.calls.0.remove(&request).is_some() {
             let outcome = outcome.map(Reply::Payload).map_err(AdministrationError::from);
-            self.outputs.push_back(RoomOutput::Reply { request, outcome });
+            self.reply(request, outcome);
         }
     }
 }

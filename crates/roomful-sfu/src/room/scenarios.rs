@@ -8,6 +8,7 @@ use proto::leave_request::Action;
 
 use super::{Room, RoomOutput, Timer};
 use crate::ids::{ConnectionId, ParticipantId};
+use crate::link::Told;
 use crate::signalling::{Change, Scenario};
 
 /// A WebSocket that is to be cut when its participant resumes.
@@ -93,6 +94,7 @@ impl Room {
             level: if active { SIMULATED_LEVEL } else { 0.0 },
             active,
         };
+        self.tell_links(None, &Told::Speaks(vec![speaker.clone()]));
         for other in self.others(ParticipantId(u64::MAX)) {
             self.tell(other, Change::Speakers(vec![speaker.clone()]));
         }

@@ -80,6 +80,11 @@ impl Room {
         for track in &tracks {
             self.reconsider_demand(from, track, now);
         }
+        self.offer_tracks(from, now);
+    }
+
+    /// Subscribes those who want everything to what `from` publishes.
+    pub(super) fn offer_tracks(&mut self, from: ParticipantId, now: Instant) {
         for other in self.others(from) {
             self.subscribe_to(other, from, now);
             self.refresh_sections(other, now);
@@ -211,7 +216,8 @@ impl Room {
 
     pub(super) fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
-        if participant.subscriptions.contains_key(track) {
+        // Whoever is elsewhere is served by its own part.
+        if participant.subscriptions.contains_key(track) || participant.link().is_some() {
             return;
         }
         if !participant.grant.permissions.can_subscribe {
@@ -239,7 +245,7 @@ impl Room {
             return;
         }
         let Some(publication) = owner.publications.get_mut(track) else { return };
-        let first = publication.subscribers.is_empty();
+        let first = publication.subscribers.is_empty() && !publication.spread.is_subscribed();
         publication.subscribers.insert(id);
         let subscription = Subscription {
             publisher,

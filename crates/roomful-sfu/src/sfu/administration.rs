@@ -56,6 +56,8 @@ impl Sfu {
             .iter()
             .filter(|(name, _)| is_asked(name))
             .filter_map(|(_, key)| self.rooms.get(key))
+            // A room in parts is one room: its home's.
+            .filter(|room| !room.is_away())
             .map(Room::info)
             .collect()
     }

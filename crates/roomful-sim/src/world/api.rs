@@ -1,11 +1,16 @@
 //! The server API, spoken to the core as the shell speaks it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use livekit_protocol as proto;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply, RequestId};
 
 use super::World;
+use super::parts::HOME;
+
+/// A message to another worker and back.
+const WORKERS_ANSWER_WITHIN: Duration = Duration::from_millis(5);
 
 /// What was asked, and what came back.
 #[derive(Debug, Default)]
@@ -19,8 +24,9 @@ impl World {
     pub fn ask(&mut self, what: Administration) -> RequestId {
         self.replies.asked += 1;
         let request = RequestId(self.replies.asked);
-        self.sfu.administer(request, what, self.now);
-        self.drain_sfu();
+        let now = self.now;
+        self.sfu(HOME).administer(request, what, now);
+        self.drain(HOME);
         request
     }
 
@@ -35,6 +41,11 @@ impl World {
         what: Administration,
     ) -> Option<Result<Reply, AdministrationError>> {
         let request = self.ask(what);
+        if self.parts.len() > 1 {
+            // Another worker may have to be asked.
+            let answered = |world: &World| world.reply(request).is_some();
+            self.run_until(WORKERS_ANSWER_WITHIN, answered);
+        }
         self.reply(request).cloned()
     }
 

@@ -2,6 +2,7 @@
 //! core asks for sets out.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use livekit_protocol as proto;
 use prost::Message as _;
@@ -10,9 +11,10 @@ use proto::signal_response::Message as Response;
 use roomful_sfu::frame::{self, EncodedFrame, Encoding, Frame, FrameError};
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
-use roomful_sfu::{Datagram, Output, Route};
+use roomful_sfu::{Datagram, Output, Route, Sfu};
 
-use super::{Arrival, ClientId, MAX_OUTPUTS, SERVER, World};
+use super::parts::{self, HOME, Part, PartIndex};
+use super::{Arrival, ClientId, MAX_OUTPUTS, World};
 use crate::network::Direction;
 
 impl World {
@@ -32,10 +34,13 @@ impl World {
     pub(super) fn deliver(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::DatagramAtServer { source, mut payload } => {
-                let payload = &mut payload;
-                let datagram = Datagram { route: Route::udp(SERVER, source), payload };
-                self.sfu.handle_datagram(datagram, self.now);
-                self.drain_sfu();
+                // From an address its client no longer has, it is for no particular worker.
+                let client = self.routes.get(&source).copied();
+                let part = client.map_or(HOME, |client| self.part_of(client));
+                let (now, route) = (self.now, Route::udp(parts::address(part), source));
+                let datagram = Datagram { route, payload: &mut payload };
+                self.sfu(part).handle_datagram(datagram, now);
+                self.drain(part);
             }
             Arrival::JoinAtServer { connection, request } => {
                 self.deliver_join(connection, *request)
@@ -44,14 +49,13 @@ impl World {
             Arrival::ClosedAtServer { connection } => self.end_socket(connection),
             Arrival::PongAtServer { connection } => {
                 if self.is_open(connection) {
-                    self.sfu.handle_alive(connection, self.now);
-                    self.drain_sfu();
+                    self.with_core(connection, |sfu, now| sfu.handle_alive(connection, now));
                 }
             }
             Arrival::DatagramAtClient { to, address, payload } => {
-                let seat = &self.seats[to.0];
+                let (seat, server) = (&self.seats[to.0], self.address_of(to));
                 if seat.is_running() && seat.public == address {
-                    self.act(to, |client, now| client.handle_datagram(SERVER, &payload, now));
+                    self.act(to, |client, now| client.handle_datagram(server, &payload, now));
                 }
             }
             Arrival::PingAtClient { connection } => {
@@ -80,11 +84,12 @@ impl World {
 
     fn deliver_join(&mut self, connection: ConnectionId, request: proto::JoinRequest) {
         let Some(socket) = self.sockets.get(&connection) else { return };
+        let part = self.part_of(socket.client);
         let grant = self.seats[socket.client.0].grant.clone();
         match JoinAttempt::new(grant, request, false) {
             Ok(attempt) => {
-                self.sfu.handle_join(connection, attempt, self.now);
-                self.drain_sfu();
+                self.prepare_part(part, &attempt.grant);
+                self.with_core(connection, |sfu, now| sfu.handle_join(connection, attempt, now));
             }
             Err(error) => self.violations.push(format!("a join request is refused: {error}")),
         }
@@ -104,17 +109,15 @@ impl World {
         if matches!(message.message, Some(Request::Leave(_))) {
             self.mark_gone(connection);
         }
-        self.sfu.handle_alive(connection, self.now);
-        self.drain_sfu();
-        self.sfu.handle_message(connection, message, self.now);
-        self.drain_sfu();
+        self.with_core(connection, |sfu, now| sfu.handle_alive(connection, now));
+        self.with_core(connection, |sfu, now| sfu.handle_message(connection, message, now));
     }
 
     pub(super) fn end_socket(&mut self, connection: ConnectionId) {
-        if self.sockets.remove(&connection).is_some_and(|socket| socket.open) {
-            self.sfu.handle_disconnect(connection, self.now);
-            self.drain_sfu();
+        if self.is_open(connection) {
+            self.with_core(connection, |sfu, now| sfu.handle_disconnect(connection, now));
         }
+        self.sockets.remove(&connection);
     }
 
     /// The server closes a connection whose other end talks nonsense.
@@ -123,8 +126,15 @@ impl World {
         if let Some(socket) = self.sockets.get_mut(&connection) {
             socket.open = false;
         }
-        self.sfu.handle_disconnect(connection, self.now);
-        self.drain_sfu();
+        self.with_core(connection, |sfu, now| sfu.handle_disconnect(connection, now));
+    }
+
+    /// Hands something to the core that the client of a connection is connected to.
+    fn with_core(&mut self, connection: ConnectionId, act: impl FnOnce(&mut Sfu, Instant)) {
+        let Some(socket) = self.sockets.get(&connection) else { return };
+        let (part, now) = (self.part_of(socket.client), self.now);
+        act(self.sfu(part), now);
+        self.drain(part);
     }
 
     fn close_socket(&mut self, connection: ConnectionId) {
@@ -134,11 +144,13 @@ impl World {
         }
     }
 
-    pub(super) fn drain_sfu(&mut self) {
+    /// Does everything that one core asks for.
+    pub(super) fn drain(&mut self, part: PartIndex) {
         // First, because sending sets timers, and the last output says when the next is due.
-        let mut outputs = self.send_transmits();
+        let mut outputs = self.send_transmits(part);
+        self.send_link_media(part);
         loop {
-            match self.sfu.poll_output() {
+            match self.sfu(part).poll_output() {
                 Output::Message { connection, message } => self.send_response(connection, &message),
                 Output::Close { connection } => {
                     self.close_socket(connection);
@@ -147,11 +159,13 @@ impl World {
                     }
                 }
                 Output::Reachable { .. } | Output::Unreachable { .. } => {}
+                Output::Link { link, message } => self.send_over_link(part, link, message),
+                Output::LinkClosed { link } => self.close_link(part, link),
                 Output::Event(event) => self.events.push(event),
                 Output::Notice(event) => self.notices.push(*event),
                 Output::Reply { request, outcome } => self.handle_reply(request, outcome),
                 Output::Timeout(at) => {
-                    self.sfu_timeout = at;
+                    self.parts[part.0].timeout = at;
                     break;
                 }
             }
@@ -163,14 +177,15 @@ impl World {
     }
 
     /// Everything the core has for sending, as the shell does it; returns how many datagrams that were.
-    fn send_transmits(&mut self) -> usize {
+    fn send_transmits(&mut self, part: PartIndex) -> usize {
         let mut sent = 0;
         loop {
-            let more = self.sfu.poll_transmits(self.now, &mut self.transmits);
-            let datagrams = self.transmits.iter();
+            let Part { sfu, transmits, .. } = &mut self.parts[part.0];
+            let more = sfu.poll_transmits(self.now, transmits);
+            let datagrams = transmits.iter();
             let datagrams: Vec<(SocketAddr, Vec<u8>)> =
                 datagrams.map(|(route, payload)| (route.remote, payload.to_vec())).collect();
-            self.transmits.clear();
+            transmits.clear();
             sent += datagrams.len();
             for (destination, payload) in datagrams {
                 self.route(destination, payload);

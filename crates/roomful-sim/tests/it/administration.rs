@@ -81,7 +81,7 @@ fn a_room_made_by_the_api_waits_empty_and_is_as_asked() {
 }
 
 #[test]
-fn rooms_are_listed_with_their_numbers() {
+pub(crate) fn rooms_are_listed_with_their_numbers() {
     let (mut world, _) = call(201, &["ann", "bob"]);
     ask(&mut world, Administration::CreateRoom(Box::new(create("attic")))).unwrap();
     let list = |world: &mut World, names: &[&str]| {
@@ -99,7 +99,7 @@ fn rooms_are_listed_with_their_numbers() {
 }
 
 #[test]
-fn whoever_is_in_a_deleted_room_is_told_and_leaves() {
+pub(crate) fn whoever_is_in_a_deleted_room_is_told_and_leaves() {
     let (mut world, ids) = call(202, &["ann", "bob"]);
     let delete = Administration::DeleteRoom(RoomName::new("garden"));
     assert_eq!(ask(&mut world, delete.clone()), Ok(Reply::Done));
@@ -139,7 +139,7 @@ fn participants_are_told_as_they_are() {
 }
 
 #[test]
-fn a_removed_participant_is_told_and_gone_for_the_others() {
+pub(crate) fn a_removed_participant_is_told_and_gone_for_the_others() {
     let (mut world, ids) = call(204, &["ann", "bob", "cy"]);
     let removed = ask(&mut world, in_garden(RoomRequest::RemoveParticipant(identity("bob"))));
     assert_eq!(removed, Ok(Reply::Done));
@@ -151,7 +151,7 @@ fn a_removed_participant_is_told_and_gone_for_the_others() {
 }
 
 #[test]
-fn a_track_is_muted_for_everyone_and_unmuted_only_where_that_is_allowed() {
+pub(crate) fn a_track_is_muted_for_everyone_and_unmuted_only_where_that_is_allowed() {
     let mut world =
         World::with_rooms(205, RoomPolicy { remote_unmute: true, ..RoomPolicy::default() })
             .unwrap();
@@ -185,7 +185,7 @@ fn a_track_is_muted_for_everyone_and_unmuted_only_where_that_is_allowed() {
 }
 
 #[test]
-fn a_participant_is_described_anew_to_itself_and_to_others() {
+pub(crate) fn a_participant_is_described_anew_to_itself_and_to_others() {
     let (mut world, ids) = call(207, &["ann", "bob"]);
     let attributes = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -297,7 +297,7 @@ fn subscriptions_are_made_and_ended_for_a_participant() {
 }
 
 #[test]
-fn everyone_is_told_of_new_metadata_at_once_and_of_numbers_soon() {
+pub(crate) fn everyone_is_told_of_new_metadata_at_once_and_of_numbers_soon() {
     let (mut world, ids) = call(212, &["ann", "bob"]);
     let describe = |text: String| in_garden(RoomRequest::UpdateMetadata(text));
     let Ok(Reply::Room(room)) = ask(&mut world, describe("plants".into())) else {
@@ -324,7 +324,7 @@ fn with_channels(seed: u64, names: &[&str]) -> (World, Vec<ClientId>) {
 }
 
 #[test]
-fn data_from_the_api_reaches_whom_it_names_once() {
+pub(crate) fn data_from_the_api_reaches_whom_it_names_once() {
     let (mut world, ids) = with_channels(213, &["ann", "bob", "cy"]);
     let send = |text: &str, to: &[&str], nonce: u8| {
         let request = proto::SendDataRequest {
@@ -398,7 +398,7 @@ fn response(request: &proto::RpcRequest, value: proto::rpc_response::Value) -> V
 }
 
 #[test]
-fn a_method_is_called_and_its_result_comes_back() {
+pub(crate) fn a_method_is_called_and_its_result_comes_back() {
     let (mut world, ids) = with_channels(214, &["ann", "bob"]);
     let asked = call_method(&mut world, "ann", "2 l");
     world.run(RTT);

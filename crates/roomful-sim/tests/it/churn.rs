@@ -153,7 +153,7 @@ fn two_hundred_random_transitions_break_no_invariant_seed_2() {
 }
 
 #[test]
-fn two_hundred_random_transitions_break_no_invariant_seed_3() {
+pub(crate) fn two_hundred_random_transitions_break_no_invariant_seed_3() {
     churn(3);
 }
 

@@ -18,7 +18,7 @@ fn wish(world: &mut World, who: ClientId, of: ClientId, size: Option<(u32, u32)>
 }
 
 #[test]
-fn layers_nobody_wants_are_not_sent_after_a_while() {
+pub(crate) fn layers_nobody_wants_are_not_sent_after_a_while() {
     let (mut world, ids) = call(240, &["ann", "bob", "cy"]);
     wish(&mut world, ids[1], ids[0], Some((160, 90)));
     wish(&mut world, ids[2], ids[0], Some((640, 360)));
@@ -36,7 +36,7 @@ fn layers_nobody_wants_are_not_sent_after_a_while() {
 }
 
 #[test]
-fn whoever_wants_more_gets_it_at_once() {
+pub(crate) fn whoever_wants_more_gets_it_at_once() {
     let (mut world, ids) = call(241, &["ann", "bob"]);
     wish(&mut world, ids[1], ids[0], None);
     world.run(6 * SECOND);
@@ -52,7 +52,7 @@ fn whoever_wants_more_gets_it_at_once() {
 }
 
 #[test]
-fn a_picture_nobody_receives_is_sent_again_when_somebody_comes() {
+pub(crate) fn a_picture_nobody_receives_is_sent_again_when_somebody_comes() {
     let mut world = World::new(242).unwrap();
     let ann = join(&mut world, "ann", "garden");
     publish(&mut world, ann, TrackPlan::CAMERA);

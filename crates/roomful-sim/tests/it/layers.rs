@@ -5,7 +5,7 @@ use roomful_sim::client::TrackKey;
 use crate::calls::*;
 
 #[test]
-fn a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe() {
+pub(crate) fn a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe() {
     let (mut world, ids) = call(20, &["ann", "bob"]);
     let received =
         |world: &roomful_sim::World| [0, 1].map(|key| log(world, ids[1], ids[0], key).packets);
@@ -31,7 +31,7 @@ fn a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe() {
 }
 
 #[test]
-fn the_layer_follows_the_size_and_switches_without_a_gap() {
+pub(crate) fn the_layer_follows_the_size_and_switches_without_a_gap() {
     let (mut world, ids) = call(21, &["ann", "bob"]);
     let camera = sid(&world, ids[0], TrackKey(0));
     assert_eq!(log(&world, ids[1], ids[0], 0).layer, 2, "the best one without a wish");
@@ -51,7 +51,7 @@ fn the_layer_follows_the_size_and_switches_without_a_gap() {
 }
 
 #[test]
-fn what_one_subscriber_wishes_changes_nothing_for_another() {
+pub(crate) fn what_one_subscriber_wishes_changes_nothing_for_another() {
     let (mut world, ids) = call(22, &["ann", "bob", "cy"]);
     let camera = sid(&world, ids[0], TrackKey(0));
     world.act(ids[1], |client, _| client.set_wishes(&camera, Some((160, 90))));
@@ -85,7 +85,7 @@ fn video_that_is_off_screen_is_not_sent() {
 }
 
 #[test]
-fn a_storm_of_keyframe_requests_reaches_the_publisher_thinned_out() {
+pub(crate) fn a_storm_of_keyframe_requests_reaches_the_publisher_thinned_out() {
     let (mut world, ids) = call(24, &["ann", "bob", "cy"]);
     let camera = sid(&world, ids[0], TrackKey(0));
     let since = world.now();

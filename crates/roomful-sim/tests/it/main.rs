@@ -23,4 +23,5 @@ mod rights;
 mod rooms;
 mod sections;
 mod speakers;
+mod spread;
 mod welcome;

@@ -9,7 +9,7 @@ use roomful_sim::{Browser, Conditions, JoinOptions, Plan, TrackPlan, World};
 use crate::calls::*;
 
 #[test]
-fn two_meet_and_receive_exactly_each_others_media() {
+pub(crate) fn two_meet_and_receive_exactly_each_others_media() {
     let (mut world, ids) = call(1, &["ann", "bob"]);
     assert_flows(&mut world, &ids);
     for (one, other) in [(ids[0], ids[1]), (ids[1], ids[0])] {
@@ -21,7 +21,7 @@ fn two_meet_and_receive_exactly_each_others_media() {
 }
 
 #[test]
-fn a_client_that_offers_after_joining_is_served_as_well() {
+pub(crate) fn a_client_that_offers_after_joining_is_served_as_well() {
     let firefox = JoinOptions { browser: Browser::Firefox, ..JoinOptions::default() };
     Plan::new()
         .join("ann", "garden")
@@ -106,7 +106,7 @@ fn others_see_a_newcomer_before_it_is_connected() {
 }
 
 #[test]
-fn rooms_are_apart_even_where_people_have_the_same_names() {
+pub(crate) fn rooms_are_apart_even_where_people_have_the_same_names() {
     let mut world = World::new(6).unwrap();
     let mut rooms = Vec::new();
     for room in ["garden", "cellar"] {
@@ -129,7 +129,7 @@ fn rooms_are_apart_even_where_people_have_the_same_names() {
 }
 
 #[test]
-fn a_room_ends_a_while_after_the_last_one_left_and_begins_anew_after() {
+pub(crate) fn a_room_ends_a_while_after_the_last_one_left_and_begins_anew_after() {
     let (mut world, ids) = call(7, &["ann", "bob"]);
     let garden = RoomName::new("garden");
     let former = world.client(ids[0]).room_sid().unwrap().to_owned();
@@ -152,7 +152,7 @@ fn a_room_ends_a_while_after_the_last_one_left_and_begins_anew_after() {
 }
 
 #[test]
-fn the_core_is_idle_while_nobody_sends() {
+pub(crate) fn the_core_is_idle_while_nobody_sends() {
     let mut world = World::new(8).unwrap();
     join(&mut world, "ann", "garden");
     join(&mut world, "bob", "garden");
@@ -161,7 +161,7 @@ fn the_core_is_idle_while_nobody_sends() {
 }
 
 #[test]
-fn who_is_hidden_receives_everything_and_is_in_no_roster() {
+pub(crate) fn who_is_hidden_receives_everything_and_is_in_no_roster() {
     let (mut world, ids) = call(9, &["ann", "bob"]);
     let mut grant = Grant::new(Identity::new("eve"), "Eve", RoomName::new("garden"));
     grant.permissions.hidden = true;
@@ -195,7 +195,7 @@ fn who_may_not_publish_is_refused_and_hears_the_others() {
 }
 
 #[test]
-fn ten_who_join_at_the_same_instant_are_all_in() {
+pub(crate) fn ten_who_join_at_the_same_instant_are_all_in() {
     let mut world = World::new(11).unwrap();
     let ids: Vec<_> = (0..10)
         .map(|number| world.add_client(&format!("p{number}"), "garden", JoinOptions::default()))

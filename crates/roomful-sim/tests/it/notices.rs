@@ -23,7 +23,7 @@ fn told(world: &World) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn what_happens_is_told_in_its_order() {
+pub(crate) fn what_happens_is_told_in_its_order() {
     let mut world = world(300);
     let ann = join(&mut world, "ann", "garden");
     let voice = publish(&mut world, ann, TrackPlan::VOICE);
@@ -82,7 +82,25 @@ fn each_event_says_what_it_is_about() {
 }
 
 #[test]
-fn whoever_never_connects_has_aborted() {
+pub(crate) fn everyone_left_and_every_track_ended_before_a_deleted_room_has() {
+    let mut world = world(304);
+    for name in ["ann", "bob", "cy"] {
+        let id = join(&mut world, name, "garden");
+        publish(&mut world, id, TrackPlan::VOICE);
+    }
+    let begun = world.notices().len();
+    let delete = Administration::DeleteRoom(RoomName::new("garden"));
+    world.administer(delete).unwrap().unwrap();
+    world.run(SECOND);
+    let mut told = told(&world).split_off(begun);
+    assert_eq!(told.pop(), Some(("room_finished", "")));
+    told.sort_unstable();
+    let of = |event| ["ann", "bob", "cy"].map(|who| (event, who));
+    assert_eq!(told, [of("participant_left"), of("track_unpublished")].concat());
+}
+
+#[test]
+pub(crate) fn whoever_never_connects_has_aborted() {
     let mut world = world(302);
     let ann: ClientId = world.add_client("ann", "garden", JoinOptions::default());
     world.run_until(SECOND, |world| world.client(ann).is_joined()).expect("joins");

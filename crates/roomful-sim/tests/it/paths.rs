@@ -10,7 +10,7 @@ use crate::calls::*;
 const BUSY: TrackPlan = TrackPlan::Camera { simulcast: true, fps: 60 };
 
 #[test]
-fn every_frame_is_repaired_at_five_percent_loss_each_way() {
+pub(crate) fn every_frame_is_repaired_at_five_percent_loss_each_way() {
     let mut world = World::new(50).unwrap();
     let ids = ["ann", "bob"].map(|name| {
         let id = join(&mut world, name, "garden");

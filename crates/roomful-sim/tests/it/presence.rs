@@ -26,7 +26,7 @@ fn fall_silent(seed: u64, how: impl FnOnce(&mut World, ClientId)) -> (Duration, 
 }
 
 #[test]
-fn a_killed_client_is_lost_within_three_seconds_and_gone_within_twenty() {
+pub(crate) fn a_killed_client_is_lost_within_three_seconds_and_gone_within_twenty() {
     let (lost, gone) = fall_silent(30, World::kill);
     assert!(lost <= Duration::from_secs(3), "{lost:?}");
     assert!(gone <= Duration::from_secs(20), "{gone:?}");
@@ -65,7 +65,7 @@ fn a_bad_network_alone_makes_nobody_lost() {
 }
 
 #[test]
-fn someone_out_of_reach_for_five_seconds_is_lost_and_then_back() {
+pub(crate) fn someone_out_of_reach_for_five_seconds_is_lost_and_then_back() {
     let (mut world, ids) = call(34, &["ann", "bob"]);
     let bob = participant_sid(&world, ids[1]);
     let wire = Conditions::latency(RTT / 2);
@@ -101,7 +101,7 @@ fn a_websocket_is_replaced_while_media_flows_and_nobody_sees_a_leave() {
 }
 
 #[test]
-fn who_resumes_learns_what_it_missed() {
+pub(crate) fn who_resumes_learns_what_it_missed() {
     let (mut world, mut ids) = call(36, &["ann", "bob", "cy"]);
     world.cut_websocket(ids[1]);
     world.run(SECOND);
@@ -167,7 +167,7 @@ fn a_resume_nobody_can_place_is_told_to_join_anew() {
 }
 
 #[test]
-fn a_second_presence_of_the_same_identity_replaces_the_first() {
+pub(crate) fn a_second_presence_of_the_same_identity_replaces_the_first() {
     let (mut world, ids) = call(40, &["ann", "bob"]);
     let former = participant_sid(&world, ids[1]);
     let again = join(&mut world, "bob", "garden");
@@ -182,7 +182,7 @@ fn a_second_presence_of_the_same_identity_replaces_the_first() {
 }
 
 #[test]
-fn everyone_is_told_when_the_server_stops() {
+pub(crate) fn everyone_is_told_when_the_server_stops() {
     let (mut world, ids) = call(41, &["ann", "bob", "cy"]);
     world.shut_down();
     world.run(SECOND);

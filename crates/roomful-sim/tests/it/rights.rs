@@ -46,7 +46,7 @@ fn arrives(world: &mut World, to: ClientId, from: ClientId, key: usize) -> usize
 }
 
 #[test]
-fn a_publisher_decides_who_receives_its_tracks_now_and_later() {
+pub(crate) fn a_publisher_decides_who_receives_its_tracks_now_and_later() {
     let (mut world, ids) = call(210, &["ann", "bob", "cy"]);
     allow(&mut world, ids[0], vec![everything_for("bob")]);
     world.run(SECOND);
@@ -70,7 +70,7 @@ fn a_publisher_decides_who_receives_its_tracks_now_and_later() {
 }
 
 #[test]
-fn one_track_may_be_for_some_and_another_for_others() {
+pub(crate) fn one_track_may_be_for_some_and_another_for_others() {
     let (mut world, ids) = call(211, &["ann", "bob"]);
     let voice = sid(&world, ids[0], roomful_sim::client::TrackKey(1));
     let only_voice = proto::TrackPermission {
@@ -93,7 +93,7 @@ fn a_permission_for_nobody_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn whoever_may_no_longer_publish_a_source_loses_its_track_and_no_other() {
+pub(crate) fn whoever_may_no_longer_publish_a_source_loses_its_track_and_no_other() {
     let (mut world, ids) = call(213, &["ann", "bob"]);
     let camera = sid(&world, ids[0], roomful_sim::client::TrackKey(0));
     let mute = Permissions {
@@ -122,7 +122,7 @@ fn whoever_may_no_longer_publish_a_source_loses_its_track_and_no_other() {
 }
 
 #[test]
-fn whoever_may_subscribe_again_receives_everything_again() {
+pub(crate) fn whoever_may_subscribe_again_receives_everything_again() {
     let (mut world, ids) = call(214, &["ann", "bob"]);
     let deaf = Permissions { can_subscribe: false, ..Permissions::default() };
     world.set_permissions("garden", "bob", deaf);
@@ -138,7 +138,7 @@ fn whoever_may_subscribe_again_receives_everything_again() {
 }
 
 #[test]
-fn whoever_hides_leaves_every_roster_and_comes_back_to_it() {
+pub(crate) fn whoever_hides_leaves_every_roster_and_comes_back_to_it() {
     let (mut world, ids) = call(215, &["ann", "bob"]);
     let hidden = Permissions { hidden: true, ..Permissions::default() };
     world.set_permissions("garden", "ann", hidden);

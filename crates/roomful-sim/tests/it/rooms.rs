@@ -28,7 +28,7 @@ fn sent_away(world: &World, id: ClientId) -> Option<proto::DisconnectReason> {
 }
 
 #[test]
-fn whoever_comes_back_in_time_finds_the_same_room() {
+pub(crate) fn whoever_comes_back_in_time_finds_the_same_room() {
     let mut world = World::new(90).unwrap();
     let ann = join(&mut world, "ann", "garden");
     let sid = world.client(ann).room_sid().unwrap().to_owned();
@@ -51,7 +51,7 @@ fn without_a_departure_timeout_a_room_ends_with_its_last_participant() {
 }
 
 #[test]
-fn an_agent_keeps_no_room_open_and_takes_nobodys_place() {
+pub(crate) fn an_agent_keeps_no_room_open_and_takes_nobodys_place() {
     let rooms = RoomPolicy { max_participants: 1, ..RoomPolicy::default() };
     let mut world = World::with_rooms(92, rooms.clone()).unwrap();
     let mut agent = grant("agent");
@@ -69,7 +69,7 @@ fn an_agent_keeps_no_room_open_and_takes_nobodys_place() {
 }
 
 #[test]
-fn where_rooms_do_not_begin_by_themselves_a_token_may_still_begin_one() {
+pub(crate) fn where_rooms_do_not_begin_by_themselves_a_token_may_still_begin_one() {
     let rooms = RoomPolicy { auto_create: false, ..RoomPolicy::default() };
     let mut world = World::with_rooms(93, rooms).unwrap();
     let ann = join_with(&mut world, grant("ann"));
@@ -84,7 +84,7 @@ fn where_rooms_do_not_begin_by_themselves_a_token_may_still_begin_one() {
 }
 
 #[test]
-fn whoever_enters_first_makes_the_room_as_its_token_says() {
+pub(crate) fn whoever_enters_first_makes_the_room_as_its_token_says() {
     let mut world = World::new(94).unwrap();
     let mut host = grant("host");
     host.room_configuration = Some(Box::new(proto::RoomConfiguration {

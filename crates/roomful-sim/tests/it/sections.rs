@@ -27,7 +27,7 @@ fn a_newcomer_gets_all_tracks_of_a_full_room() {
 }
 
 #[test]
-fn sections_are_used_again_and_never_show_another_track_than_their_label() {
+pub(crate) fn sections_are_used_again_and_never_show_another_track_than_their_label() {
     let (mut world, ids) = call(12, &["ann", "bob"]);
     for round in 0..10 {
         let name = format!("visitor{round}");
@@ -69,7 +69,7 @@ fn a_track_published_and_unpublished_again_and_again_is_each_time_another() {
 }
 
 #[test]
-fn everyone_may_publish_at_the_same_instant() {
+pub(crate) fn everyone_may_publish_at_the_same_instant() {
     let mut world = roomful_sim::World::new(14).unwrap();
     let ids: Vec<_> =
         ["ann", "bob", "cy", "dee"].map(|name| join(&mut world, name, "garden")).to_vec();
@@ -102,7 +102,7 @@ fn tracks_swapped_in_one_breath_reach_everyone_under_their_own_labels() {
 }
 
 #[test]
-fn who_unsubscribes_gets_nothing_and_gets_it_back_by_subscribing() {
+pub(crate) fn who_unsubscribes_gets_nothing_and_gets_it_back_by_subscribing() {
     let (mut world, ids) = call(16, &["ann", "bob"]);
     let camera = sid(&world, ids[0], TrackKey(0));
     world.act(ids[1], |client, _| client.subscribe(&[&camera], false));

@@ -6,7 +6,7 @@ use roomful_sim::{TrackPlan, World};
 use crate::calls::*;
 
 #[test]
-fn who_begins_to_talk_is_marked_within_200_ms_and_who_stops_soon_after() {
+pub(crate) fn who_begins_to_talk_is_marked_within_200_ms_and_who_stops_soon_after() {
     let mut world = World::new(70).unwrap();
     let ids = ["ann", "bob"].map(|name| join(&mut world, name, "garden"));
     publish(&mut world, ids[0], TrackPlan::QUIET);
@@ -31,7 +31,7 @@ fn who_begins_to_talk_is_marked_within_200_ms_and_who_stops_soon_after() {
 }
 
 #[test]
-fn who_mutes_or_leaves_while_talking_stops_being_marked() {
+pub(crate) fn who_mutes_or_leaves_while_talking_stops_being_marked() {
     for leaves in [false, true] {
         let (mut world, ids) = call(71, &["ann", "bob"]);
         let ann = participant_sid(&world, ids[0]);
@@ -44,7 +44,8 @@ fn who_mutes_or_leaves_while_talking_stops_being_marked() {
             true => client.leave(),
             false => client.set_muted(TrackKey(1), true),
         });
-        world.run(RTT);
+        // With a moment for a link, if they are in two parts of the room.
+        world.run(RTT + Duration::from_millis(1));
         assert!(last(&world) == Some(false) || !world.client(ids[1]).roster().contains_key("ann"));
         world.run(SECOND);
         world.check_invariants(SOON).unwrap();

@@ -39,6 +39,8 @@ impl State {
                         let _ = asked.send(outcome);
                     }
                 }
+                // Rooms do not spread over workers yet: nobody opens a link.
+                Output::Link { .. } | Output::LinkClosed { .. } => {}
                 Output::Notice(event) => {
                     if let Some(notices) = &self.notices {
                         notices.send(event);

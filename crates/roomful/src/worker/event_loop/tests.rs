@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket as PlainSocket};
 
-use roomful_sfu::ids::{Identity, RoomName};
+use roomful_sfu::ids::{Identity, Origin, RoomName};
 use roomful_sfu::join::JoinAttempt;
 use roomful_sfu::token::{ApiKeys, Grant};
 use roomful_sfu::{MediaAddress, RoomPolicy, Seed, SfuConfig, WallClock};
@@ -47,6 +47,7 @@ impl Stage {
             clock: WallClock::new(Instant::now(), 1_700_000_000_000),
             keys: ApiKeys::default(),
             ice_servers: Vec::new(),
+            origin: Origin::default(),
         };
         let (mailbox, mails) = mpsc::channel(1024);
         let directory = Directory::new(1, Instant::now());

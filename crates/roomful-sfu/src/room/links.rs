@@ -1,0 +1,389 @@
+//! Links of a room: what its parts tell each other of those who are in them.
+//!
+//! Whatever happens to a participant is told over every link but the one behind which it is, so the home passes on
+//! between the other parts simply by doing what it does for its own participants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::leave_request::Action;
+use proto::{DisconnectReason, RoomEndReason};
+
+use super::{Room, RoomOutput};
+use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
+use crate::clock::WallClock;
+use crate::ids::{Identity, Origin, ParticipantId, ParticipantSid};
+use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told, TrackFacts};
+use crate::liveness::Presence;
+use crate::participant::Participant;
+use crate::room_policy::RoomPolicy;
+use crate::signalling::Change;
+
+/// What a room knows of its links.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    /// The link to the home, in a part that is not the home.
+    home: Option<LinkId>,
+    open: BTreeSet<LinkId>,
+    last_number: u32,
+    origin: Origin,
+    last_member: u64,
+    /// What the server API asked and another part is to answer.
+    asked: BTreeMap<RequestId, LinkId>,
+}
+
+/// Marks numbers that were given to what came over a link: those the worker gives begin at 1 and never come near.
+const FROM_LINK: u64 = 1 << 63;
+
+impl Links {
+    /// A number for a track from elsewhere.
+    pub(super) fn next_track(&mut self) -> LinkTrack {
+        self.last_number += 1;
+        LinkTrack(self.last_number)
+    }
+}
+
+impl Room {
+    /// A part of a room whose home is at the other end of `link`.
+    pub(crate) fn part(
+        introduction: Introduction,
+        link: LinkId,
+        policy: &RoomPolicy,
+        clock: WallClock,
+        now: Instant,
+        seed: u64,
+    ) -> Self {
+        let Introduction { room, sif_trailer, members, speaking } = introduction;
+        let mut part = Self::new(room.clone(), policy, clock, now, seed);
+        part.info = room;
+        part.links.home = Some(link);
+        part.links.open.insert(link);
+        part.arrange_end(now);
+        // The home tells of everyone.
+        part.turn_notices_off();
+        if let Ok(trailer) = sif_trailer.try_into() {
+            part.terms.sif_trailer = trailer;
+        }
+        for facts in members {
+            part.handle_present(link, facts, now);
+        }
+        part.handle_speaks(link, speaking);
+        part.settle(now);
+        part
+    }
+
+    /// Ends the sids of participants from now on.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.links.origin = origin;
+    }
+
+    /// A sid for a participant of this part.
+    pub(super) fn participant_sid(&mut self) -> String {
+        let mut sid = crate::sids::make("PA_", &mut self.rng);
+        sid.push(self.links.origin.letter());
+        sid
+    }
+
+    /// Whether this part is not the room's home: it lives as long as its link.
+    pub(crate) fn is_away(&self) -> bool {
+        self.links.home.is_some()
+    }
+
+    /// The link to its home, in a part that is not it.
+    pub(crate) fn link_home(&self) -> Option<LinkId> {
+        self.links.home
+    }
+
+    /// Another part of the room begins at the other end of `link`.
+    pub(crate) fn open_link(&mut self, link: LinkId) {
+        let members: Vec<MemberFacts> = self.participants.values().map(MemberFacts::of).collect();
+        let speaking = self.participants.values().filter_map(|one| {
+            let level = self.speakers.reported_level(one.id)?;
+            Some(proto::SpeakerInfo { sid: one.profile.sid.clone(), level, active: true })
+        });
+        let introduction = Introduction {
+            room: self.info.clone(),
+            sif_trailer: self.terms.sif_trailer.to_vec(),
+            speaking: speaking.collect(),
+            members,
+        };
+        self.links.open.insert(link);
+        self.tell_link(link, Told::Welcome(Box::new(introduction)));
+    }
+
+    /// The other end of a link says something.
+    pub(crate) fn handle_link(&mut self, link: LinkId, told: Told, now: Instant) {
+        if !self.links.open.contains(&link) {
+            return;
+        }
+        match told {
+            Told::Described { metadata } => {
+                self.info.metadata = metadata;
+                self.tell_room();
+            }
+            Told::Present(facts) => self.handle_present(link, *facts, now),
+            Told::Gone { member, reason } => {
+                if let Some(id) = self.member_behind(link, &member) {
+                    self.remove(id, reason, None, now);
+                }
+            }
+            Told::Speaks(speakers) => self.handle_speaks(link, speakers),
+            Told::Reach { member, presence } => {
+                if let Some(id) = self.member_behind(link, &member) {
+                    self.handle_reach(id, presence);
+                }
+            }
+            Told::Data { channel, message, for_observers } => {
+                self.forward_from_link(link, channel, &message, for_observers, now);
+            }
+            Told::Demand { track, number, level } => {
+                self.handle_demand(link, &track, number, level, now);
+            }
+            Told::Fetch { asker, request } => self.fetch_for(link, asker, request),
+            Told::Fetched { asker, outcome } => self.handle_fetched(asker, outcome),
+            Told::Permit { member, permissions } => {
+                let mut here = self.participants.values().filter(|one| one.link().is_none());
+                let id = here.find(|one| one.profile.sid == member.as_str()).map(|one| one.id);
+                if let Some(id) = id {
+                    self.set_permissions(id, *permissions, now);
+                }
+            }
+            Told::Asked { request, what, may_unmute } => {
+                let request = RequestId(request.0 | FROM_LINK);
+                self.administer(request, *what, may_unmute, now);
+            }
+            Told::Answered { request, outcome } => {
+                if self.links.asked.remove(&request) == Some(link) {
+                    self.outputs.push_back(RoomOutput::Reply { request, outcome });
+                }
+            }
+            Told::Ended { why, tell } => {
+                self.forget_link(link, now);
+                self.close(why, tell, now);
+            }
+            // These begin a link: they are the worker's to handle.
+            Told::Hello { .. } | Told::Welcome(_) => {}
+        }
+        self.settle(now);
+    }
+
+    /// A link broke: whoever is behind it is gone, and everyone here if the home is. They join anew.
+    pub(crate) fn handle_link_closed(&mut self, link: LinkId, now: Instant) {
+        if self.links.home == Some(link) {
+            tracing::warn!("the link to a room's home broke: its participants join anew");
+            self.forget_link(link, now);
+            for id in self.others(ParticipantId(u64::MAX)) {
+                let reason = DisconnectReason::StateMismatch;
+                self.remove(id, reason, Some(Action::Reconnect), now);
+            }
+            let why = RoomEndReason::RoomEndServerShutdown;
+            return self.close(why, DisconnectReason::ServerShutdown, now);
+        }
+        if self.links.open.contains(&link) {
+            tracing::warn!("a link to a part of a room broke: its participants join anew");
+        }
+        self.forget_link(link, now);
+        self.settle(now);
+    }
+
+    /// The room ends: every other part does, too.
+    pub(super) fn end_links(&mut self, why: RoomEndReason, tell: DisconnectReason) {
+        for link in std::mem::take(&mut self.links.open) {
+            if self.links.home != Some(link) {
+                self.tell_link(link, Told::Ended { why, tell });
+            }
+            self.media.remove_link(link);
+            self.outputs.push_back(RoomOutput::CloseLink { link });
+        }
+    }
+
+    /// Media that came over a link.
+    pub(crate) fn handle_link_media(&mut self, link: LinkId, media: &LinkMedia, now: Instant) {
+        self.media.handle_link(link, media, now);
+        self.settle(now);
+    }
+
+    /// Media for a link.
+    pub(crate) fn poll_link_media(&mut self) -> Option<(LinkId, LinkMedia)> {
+        self.media.poll_link()
+    }
+
+    /// It has other parts.
+    pub(super) fn has_links(&self) -> bool {
+        !self.links.open.is_empty()
+    }
+
+    /// Tells every part that `of` is not in how it is now.
+    pub(super) fn tell_links_about(&mut self, of: ParticipantId) {
+        if self.links.open.is_empty() {
+            return;
+        }
+        let Some(participant) = self.participants.get(&of) else { return };
+        let (behind, facts) = (participant.link(), MemberFacts::of(participant));
+        self.tell_links(behind, &Told::Present(Box::new(facts)));
+    }
+
+    /// Tells every part that `of` is not in whether it is within reach.
+    pub(super) fn tell_links_of_reach(&mut self, of: ParticipantId) {
+        let Some(participant) = self.participants.get(&of) else { return };
+        let member = ParticipantSid::new(participant.profile.sid.as_str());
+        let (behind, presence) = (participant.link(), participant.liveness.told);
+        self.tell_links(behind, &Told::Reach { member, presence });
+    }
+
+    /// Tells every part but the one behind a link.
+    pub(super) fn tell_links(&mut self, but: Option<LinkId>, told: &Told) {
+        let links: Vec<LinkId> = self.links.open.iter().copied().collect();
+        for link in links.into_iter().filter(|link| Some(*link) != but) {
+            self.tell_link(link, told.clone());
+        }
+    }
+
+    pub(super) fn tell_link(&mut self, link: LinkId, told: Told) {
+        self.outputs.push_back(RoomOutput::Link { link, told });
+    }
+
+    /// A number for somebody who is elsewhere.
+    pub(super) fn next_member(&mut self) -> ParticipantId {
+        self.links.last_member += 1;
+        ParticipantId(self.links.last_member | FROM_LINK)
+    }
+
+    /// Hands what the server API asks to the part in which the participant is. `true`: it was.
+    pub(super) fn ask_part_of(
+        &mut self,
+        request: RequestId,
+        what: &RoomRequest,
+        may_unmute: bool,
+    ) -> bool {
+        let link = subject(what).and_then(|identity| {
+            self.id_of(&identity).and_then(|id| self.participants.get(&id)?.link())
+        });
+        let Some(link) = link else { return false };
+        self.links.asked.insert(request, link);
+        self.tell_link(link, Told::Asked { request, what: Box::new(what.clone()), may_unmute });
+        true
+    }
+
+    /// Replies to the server API, wherever it was asked.
+    pub(super) fn reply(
+        &mut self,
+        request: RequestId,
+        outcome: Result<Reply, AdministrationError>,
+    ) {
+        match self.links.home {
+            Some(home) if request.0 & FROM_LINK != 0 => {
+                let request = RequestId(request.0 & !FROM_LINK);
+                self.tell_link(home, Told::Answered { request, outcome });
+            }
+            _ => self.outputs.push_back(RoomOutput::Reply { request, outcome }),
+        }
+    }
+
+    fn handle_speaks(&mut self, link: LinkId, mut told: Vec<proto::SpeakerInfo>) {
+        told.retain(|speaker| {
+            let sid = ParticipantSid::new(speaker.sid.as_str());
+            let Some(id) = self.member_behind(link, &sid) else { return false };
+            self.speakers.handle_report(id, speaker.active.then_some(speaker.level));
+            true
+        });
+        if told.is_empty() {
+            return;
+        }
+        self.tell_links(Some(link), &Told::Speaks(told.clone()));
+        for id in self.others(ParticipantId(u64::MAX)) {
+            self.tell(id, Change::Speakers(told.clone()));
+        }
+    }
+
+    fn handle_reach(&mut self, id: ParticipantId, presence: Presence) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        if std::mem::replace(&mut participant.liveness.told, presence) != presence {
+            self.tell_quality(id);
+        }
+    }
+
+    /// The participant of that sid, if it is behind that link.
+    pub(super) fn member_behind(
+        &self,
+        link: LinkId,
+        member: &ParticipantSid,
+    ) -> Option<ParticipantId> {
+        let mut behind = self.participants.values().filter(|one| one.link() == Some(link));
+        behind.find(|one| one.profile.sid == member.as_str()).map(|one| one.id)
+    }
+
+    /// Nothing is told over `link` any more, nobody behind it is here, and nothing wanted there is sent.
+    fn forget_link(&mut self, link: LinkId, now: Instant) {
+        if !self.links.open.remove(&link) {
+            return;
+        }
+        self.media.remove_link(link);
+        self.outputs.push_back(RoomOutput::CloseLink { link });
+        let behind: Vec<ParticipantId> = self
+            .participants
+            .values()
+            .filter(|one| one.link() == Some(link))
+            .map(|one| one.id)
+            .collect();
+        for id in behind {
+            self.remove(id, DisconnectReason::ConnectionTimeout, None, now);
+        }
+        let mut unwanted = Vec::new();
+        for participant in self.participants.values_mut() {
+            for publication in participant.publications.values_mut() {
+                if publication.spread.wanted.remove(&link).is_some() {
+                    unwanted.push((participant.id, publication.sid.clone()));
+                }
+            }
+        }
+        for (publisher, track) in unwanted {
+            self.reconsider_demand(publisher, &track, now);
+        }
+        let asked = std::mem::take(&mut self.links.asked);
+        for (request, to) in asked {
+            if to == link {
+                self.reply(request, Err(AdministrationError::NoParticipant));
+            } else {
+                self.links.asked.insert(request, to);
+            }
+        }
+    }
+}
+
+impl MemberFacts {
+    fn of(participant: &Participant) -> Self {
+        let announced = participant.publications.values().filter(|one| one.section.is_some());
+        let tracks = announced
+            .map(|one| TrackFacts { info: one.info.clone(), layers: one.layers() })
+            .collect();
+        Self {
+            profile: proto::ParticipantInfo {
+                is_publisher: participant.is_publisher(),
+                ..participant.profile.clone()
+            },
+            permissions: participant.grant.permissions.clone(),
+            audience: participant.access.audience.clone(),
+            presence: participant.liveness.told,
+            tracks,
+        }
+    }
+}
+
+/// The participant a request is about, if it is about one.
+fn subject(request: &RoomRequest) -> Option<Identity> {
+    match request {
+        RoomRequest::GetParticipant(identity)
+        | RoomRequest::RemoveParticipant(identity)
+        | RoomRequest::MuteTrack { identity, .. }
+        | RoomRequest::UpdateSubscriptions { identity, .. } => Some(identity.clone()),
+        RoomRequest::UpdateParticipant(request) => Some(Identity::new(request.identity.as_str())),
+        RoomRequest::PerformRpc(request) => {
+            Some(Identity::new(request.destination_identity.as_str()))
+        }
+        RoomRequest::ListParticipants
+        | RoomRequest::SendData(_)
+        | RoomRequest::UpdateMetadata(_) => None,
+    }
+}

@@ -1,0 +1,210 @@
+//! Participants who are in other parts of the room, as this part has to know them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use proto::participant_info::State;
+
+use super::{Room, RosterBudget};
+use crate::audience::Audience;
+use crate::client::Client;
+use crate::ids::{Identity, ParticipantId, ParticipantSid, TrackSid};
+use crate::link::{LinkId, MemberFacts, TrackFacts};
+use crate::liveness::Liveness;
+use crate::participant::{Access, DataState, Negotiation, Participant, Whereabouts};
+use crate::publication::Publication;
+use crate::subscription::ReceivingSections;
+use crate::token::Grant;
+
+/// The order in which people came, the same in every part: when, then by sid.
+type Order = (i64, String);
+
+impl Room {
+    /// Somebody behind `link` is as `facts` say.
+    pub(super) fn handle_present(&mut self, link: LinkId, facts: MemberFacts, now: Instant) {
+        let sid = ParticipantSid::new(facts.profile.sid.as_str());
+        match self.member_behind(link, &sid) {
+            Some(id) => self.update_member(id, facts, now),
+            None => self.admit_member(link, facts, now),
+        }
+    }
+
+    /// Lets somebody in who is elsewhere. Of two who came under one identity in two parts at once, every part keeps
+    /// the one who came last.
+    fn admit_member(&mut self, link: LinkId, facts: MemberFacts, now: Instant) {
+        let identity = Identity::new(facts.profile.identity.as_str());
+        let order = order(&facts.profile);
+        let rivals: Vec<(ParticipantId, bool)> = self
+            .participants
+            .values()
+            .filter(|one| one.grant.identity == identity)
+            .map(|one| (one.id, self::order(&one.profile) > order))
+            .collect();
+        if rivals.iter().any(|(_, came_later)| *came_later) {
+            // Its own part hears of that one, and sends it away.
+            return;
+        }
+        for (id, _) in rivals {
+            self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
+        }
+        let id = self.next_member();
+        let participant = self.member(id, link, facts, now);
+        self.participants.insert(id, participant.0);
+        for track in participant.1 {
+            self.add_track_of_member(id, track);
+        }
+        self.arrange_end(now);
+        self.notice_member(id, false, now);
+        self.tell_others_about(id, now);
+        self.offer_tracks(id, now);
+        self.keep_to_capacity(now);
+    }
+
+    fn member(
+        &mut self,
+        id: ParticipantId,
+        link: LinkId,
+        facts: MemberFacts,
+        now: Instant,
+    ) -> (Participant, Vec<TrackFacts>) {
+        let MemberFacts { profile, permissions, audience, presence, tracks } = facts;
+        let identity = Identity::new(profile.identity.as_str());
+        let mut grant = Grant::new(identity, profile.name.as_str(), self.name());
+        grant.permissions = permissions;
+        grant.kind = profile.kind();
+        let mut liveness = Liveness::new(now);
+        liveness.told = presence;
+        let session = self.media.add_session(id, &profile.sid, now);
+        let connected = profile.state() == State::Active;
+        let was_restricted = audience != Audience::Everyone;
+        let participant = Participant {
+            id,
+            grant,
+            profile,
+            connection: None,
+            whereabouts: Whereabouts::Beyond(link),
+            session,
+            connected,
+            publications: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            receiving: ReceivingSections::default(),
+            negotiation: Negotiation::default(),
+            client: Client::default(),
+            liveness,
+            data: DataState::default(),
+            roster_budget: RosterBudget::new(now),
+            access: Access { audience, was_restricted, barred: BTreeSet::new() },
+        };
+        (participant, tracks)
+    }
+
+    fn update_member(&mut self, id: ParticipantId, facts: MemberFacts, now: Instant) {
+        let MemberFacts { profile, permissions, audience, tracks, .. } = facts;
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let was_hidden = participant.grant.permissions.hidden;
+        let hides = permissions.hidden && !was_hidden;
+        let was_connected =
+            std::mem::replace(&mut participant.connected, profile.state() == State::Active);
+        participant.profile = profile;
+        participant.grant.permissions = permissions;
+        let changed_audience = participant.access.audience != audience;
+        participant.access.was_restricted |= audience != Audience::Everyone;
+        participant.access.audience = audience;
+        let published: Vec<TrackSid> = participant.publications.keys().cloned().collect();
+        let is_there = |sid: &TrackSid| tracks.iter().any(|one| one.info.sid == sid.as_str());
+        for ended in published.iter().filter(|sid| !is_there(sid)) {
+            self.unpublish(id, ended, now);
+        }
+        let mut any_new = false;
+        for track in tracks {
+            let sid = TrackSid::new(track.info.sid.as_str());
+            if published.contains(&sid) {
+                self.update_track_of_member(id, &sid, track, now);
+            } else {
+                self.add_track_of_member(id, track);
+                any_new = true;
+            }
+        }
+        self.notice_member(id, was_connected, now);
+        if hides {
+            self.tell_of_hiding(id);
+        }
+        self.tell_others_about(id, now);
+        if any_new {
+            self.offer_tracks(id, now);
+        }
+        if changed_audience {
+            self.review_audience(id, now);
+        }
+        self.arrange_end(now);
+    }
+
+    /// Tells applications what is new of it.
+    fn notice_member(&mut self, id: ParticipantId, was_connected: bool, now: Instant) {
+        if !was_connected && self.participants.get(&id).is_some_and(|one| one.connected) {
+            self.notice_joined(id, now);
+        }
+        self.notice_published(id, now);
+    }
+
+    fn add_track_of_member(&mut self, id: ParticipantId, track: TrackFacts) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let order = participant.publications.values().map(|one| one.order + 1).max().unwrap_or(0);
+        let mut publication = Publication::from_elsewhere(order, track.info, track.layers);
+        let Some(section) = publication.section else { return };
+        let key = self.media.add_track(participant.session, publication.kind(), section);
+        self.media.set_muted(key, publication.info.muted);
+        publication.track = Some(key);
+        participant.publications.insert(publication.sid.clone(), publication);
+    }
+
+    fn update_track_of_member(
+        &mut self,
+        id: ParticipantId,
+        sid: &TrackSid,
+        track: TrackFacts,
+        now: Instant,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(publication) = participant.publications.get_mut(sid) else { return };
+        let changes_mute = publication.info.muted != track.info.muted;
+        publication.info = track.info;
+        publication.set_layers(track.layers);
+        if let Some(key) = publication.track {
+            self.media.set_muted(key, publication.info.muted);
+        }
+        let subscribers = publication.subscribers.clone();
+        if changes_mute {
+            for subscriber in subscribers {
+                self.apply_wishes(subscriber, sid, now);
+            }
+        }
+    }
+
+    /// Two parts may let the last two in at the same instant: then the one who came later goes again.
+    fn keep_to_capacity(&mut self, now: Instant) {
+        let limit = self.info.max_participants as usize;
+        let mut counted: Vec<(Order, ParticipantId, bool)> = self
+            .participants
+            .values()
+            .filter(|one| !one.is_dependent())
+            .map(|one| (order(&one.profile), one.id, one.link().is_none()))
+            .collect();
+        if limit == 0 || counted.len() <= limit {
+            return;
+        }
+        counted.sort();
+        for (_, id, is_here) in counted.split_off(limit) {
+            if is_here {
+                self.remove(id, DisconnectReason::JoinFailure, Some(Action::Disconnect), now);
+            }
+        }
+    }
+}
+
+fn order(profile: &proto::ParticipantInfo) -> Order {
+    (profile.joined_at_ms, profile.sid.clone())
+}
