@@ -75,6 +75,7 @@ impl Publication {
             track: None,
             subscribers: BTreeSet::new(),
             layers: layers.clamp(1, Layer::COUNT),
+            any_codec: false,
             demand: Demand::default(),
             spread: Spread::default(),
         }
