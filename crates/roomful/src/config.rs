@@ -73,6 +73,8 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// What is so of every room unless its maker says otherwise.
     pub rooms: RoomPolicy,
+    /// When a room goes on on further workers.
+    pub spreading: Spreading,
     /// Connections to the page and the signalling that may be open at a time.
     pub max_connections: NonZeroU32,
     /// Where media is received and what clients are told about it.
@@ -123,6 +125,28 @@ pub struct LoggingConfig {
 #[error("{0}")]
 pub struct ConfigError(String);
 
+/// When a room goes on on further workers than the one where it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spreading {
+    /// Never.
+    Never,
+    /// When its worker is busy and another is not.
+    WhenBusy,
+    /// Then, and when so many of its participants are on one worker.
+    Above(NonZeroU32),
+}
+
+impl Spreading {
+    /// As set, where 0 stands for never.
+    fn new(above: Option<u32>) -> Self {
+        match above.map(NonZeroU32::new) {
+            None => Self::WhenBusy,
+            Some(None) => Self::Never,
+            Some(Some(above)) => Self::Above(above),
+        }
+    }
+}
+
 impl Config {
     /// Reads the file that `flags` names and lays `flags` (the environment is in them) over it.
     pub fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
@@ -153,7 +177,9 @@ impl Config {
         let logging = file.logging.unwrap_or_default();
         let interfaces = rtc.interfaces.unwrap_or_default();
         let webhooks = file.webhook.unwrap_or_default().read(&keys)?;
-        let mut rooms = rooms(flags.max_participants, file.room.unwrap_or_default(), &mut warnings);
+        let room = file.room.unwrap_or_default();
+        let spreading = Spreading::new(flags.spread_above.or(room.spread_above));
+        let mut rooms = rooms(flags.max_participants, room, &mut warnings);
         rooms.notices = webhooks.is_some();
         rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);
         Ok(Self {
@@ -170,6 +196,7 @@ impl Config {
             workers,
             rooms,
             webhooks,
+            spreading,
             max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             media: MediaConfig {
                 udp_port: udp_ports.first(),

@@ -21,8 +21,8 @@ use crate::http::{self, Admission, App, Connections, IdentityMaker};
 use crate::lanes::{Lanes, Ufrags};
 use crate::placement::{Directory, WorkerIndex};
 use crate::udp::UdpSocket;
-use crate::webhook::{self, Notices};
-use crate::worker::{self, Mail, WorkerEnd, WorkerHandle, WorkerSeed};
+use crate::webhook;
+use crate::worker::{self, Mail, Neighbours, WorkerEnd, WorkerHandle, WorkerSeed};
 
 /// Connections that may wait to be accepted. Larger only lets more of a flood in; smaller refuses
 /// people when a meeting of hundreds starts on the hour.
@@ -87,15 +87,26 @@ impl Server {
         };
         // Unbounded, but each worker sends exactly one.
         let (ends, worker_ends) = mpsc::unbounded_channel();
-        let directory = Directory::new(config.workers.get(), Instant::now());
+        let directory = Directory::new(config.workers.get(), config.spreading, Instant::now());
+        let neighbours = Arc::new(Neighbours::default());
         let ufrags = Arc::<Ufrags>::default();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
-            let settings = (&config.media, common.clone());
-            let seed = worker_seed(index, settings, &directory, &ufrags, notices.clone())?;
+            let (socket, sfu, seed) = media_of_worker(index, &config.media, common.clone())?;
+            let seed = WorkerSeed {
+                index: WorkerIndex(index),
+                neighbours: Arc::clone(&neighbours),
+                directory: Arc::clone(&directory),
+                ufrags: Arc::clone(&ufrags),
+                socket,
+                sfu,
+                seed,
+                notices: notices.clone(),
+            };
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
         }
+        neighbours.introduce(&workers);
         let admission = Admission {
             keys,
             page_access: config.page_access,
@@ -213,13 +224,12 @@ fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)
 }
 
-fn worker_seed(
+/// Where a worker's media arrives, what its core is to know, and what decides its choices.
+fn media_of_worker(
     index: usize,
-    (media, common): (&MediaConfig, SfuConfig),
-    directory: &Arc<Directory>,
-    ufrags: &Arc<Ufrags>,
-    notices: Option<Notices>,
-) -> anyhow::Result<WorkerSeed> {
+    media: &MediaConfig,
+    common: SfuConfig,
+) -> anyhow::Result<(UdpSocket, SfuConfig, Seed)> {
     let port = match media.udp_port {
         0 => 0,
         first => u16::try_from(index)
@@ -242,10 +252,8 @@ fn worker_seed(
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
     let seed = Seed(u64::from_ne_bytes(seed));
-    let sfu = SfuConfig { media_addresses, ..common };
-    let (index, directory, ufrags) =
-        (WorkerIndex(index), Arc::clone(directory), Arc::clone(ufrags));
-    Ok(WorkerSeed { index, directory, ufrags, socket, sfu, seed, notices })
+    let sfu = SfuConfig { media_addresses, origin: WorkerIndex(index).origin(), ..common };
+    Ok((socket, sfu, seed))
 }
 
 /// A clock before 1970 counts as 1970.

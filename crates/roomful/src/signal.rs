@@ -43,7 +43,8 @@ pub(crate) async fn serve(
     worker: WorkerHandle,
 ) {
     let Some((outbox, outgoing)) = outbox() else { return };
-    let join = Mail::Join { connection, attempt: Box::new(attempt), outbox };
+    let (attempt, home) = (Box::new(attempt), worker.home());
+    let join = Mail::Join { connection, attempt, outbox, home };
     let mut this =
         Connection { id: connection, socket, worker, outgoing, encoding: Encoding::default() };
     tracing::info!(connection = connection.0, "connection opened");

@@ -13,9 +13,12 @@ use mio::Waker;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply};
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
+use roomful_sfu::link::LinkId;
 use roomful_sfu::{Seed, SfuConfig};
 use tokio::sync::{mpsc, oneshot};
 
+use links::LinkEnd;
+pub(crate) use links::Neighbours;
 pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
 use crate::lanes::{NewLane, Ufrags};
@@ -26,6 +29,7 @@ use event_loop::EventLoop;
 
 mod event_loop;
 mod lanes;
+mod links;
 mod outbox;
 mod readiness;
 
@@ -43,6 +47,15 @@ pub(crate) enum Mail {
         attempt: Box<JoinAttempt>,
         /// Where the answers go.
         outbox: Outbox,
+        /// The worker on which the room began.
+        home: WorkerIndex,
+    },
+    /// A worker begins a part of a room that lives here.
+    Link {
+        /// The link to it.
+        link: LinkId,
+        /// The end here.
+        end: Box<LinkEnd>,
     },
     /// A connection sent a message.
     Message {
@@ -81,6 +94,8 @@ pub(crate) type Answer = oneshot::Sender<Result<Reply, AdministrationError>>;
 pub(crate) struct WorkerSeed {
     /// Its position among the workers.
     pub(crate) index: WorkerIndex,
+    /// The others.
+    pub(crate) neighbours: Arc<Neighbours>,
     /// Where its rooms and its load are known.
     pub(crate) directory: Arc<Directory>,
     /// Where it is told which ICE user names are its own.
@@ -105,6 +120,7 @@ pub(crate) struct Envelope {
 /// How the rest of the program reaches a worker, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
+    index: WorkerIndex,
     // Dropped in this order: whoever is woken finds the mailbox without this sender.
     mailbox: mpsc::Sender<Envelope>,
     waker: Arc<WakeOnDrop>,
@@ -121,6 +137,11 @@ impl WorkerHandle {
     /// The same worker, found for the room of `seat`, which stays there while this handle or a mail it sent lives.
     pub(crate) fn for_seat(&self, seat: Arc<Seat>) -> Self {
         Self { seat: Some(seat), ..self.clone() }
+    }
+
+    /// The worker on which the room began for which this one was found; itself if it was found for none.
+    pub(crate) fn home(&self) -> WorkerIndex {
+        self.seat.as_ref().map_or(self.index, |seat| seat.home())
     }
 
     /// Delivers `mail`, after waiting for room in the mailbox if need be.
@@ -161,13 +182,14 @@ pub(crate) fn spawn(
     ends: mpsc::UnboundedSender<WorkerEnd>,
 ) -> io::Result<WorkerHandle> {
     let (mailbox, mails) = mpsc::channel(MAILBOX_CAPACITY);
+    let index = seed.index;
     let name = format!("media-{}", seed.index.0);
     let (event_loop, waker) = EventLoop::new(seed, mails)?;
     std::thread::Builder::new().name(name).spawn(move || {
         let mut report = Report { ends, end: WorkerEnd::Panicked };
         report.end = event_loop.run().map_or_else(WorkerEnd::Failed, |()| WorkerEnd::Finished);
     })?;
-    Ok(WorkerHandle { mailbox, waker: Arc::new(WakeOnDrop(waker)), seat: None })
+    Ok(WorkerHandle { index, mailbox, waker: Arc::new(WakeOnDrop(waker)), seat: None })
 }
 
 /// Sent when the thread ends, also by a panic.

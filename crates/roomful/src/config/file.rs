@@ -60,6 +60,7 @@ pub(super) struct FileFilter {
 pub(super) struct FileRoom {
     pub(super) auto_create: Option<bool>,
     pub(super) max_participants: Option<u32>,
+    pub(super) spread_above: Option<u32>,
     /// In seconds.
     pub(super) empty_timeout: Option<u32>,
     /// In seconds.

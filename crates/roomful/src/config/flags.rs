@@ -57,6 +57,16 @@ pub struct Flags {
     #[arg(long, value_name = "N", env = "ROOMFUL_MAX_PARTICIPANTS", help_heading = "Who may join")]
     pub max_participants: Option<u32>,
 
+    /// Participants of one room on one worker, above which newcomers go to another; 0: they never do [default: when it
+    /// is busy].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ROOMFUL_SPREAD_ABOVE",
+        help_heading = "Carrying the call"
+    )]
+    pub spread_above: Option<u32>,
+
     /// Connections to the page and the signalling that may be open at a time [default: 10000].
     #[arg(long, value_name = "N", env = "ROOMFUL_MAX_CONNECTIONS")]
     #[arg(help_heading = "Serving the page")]

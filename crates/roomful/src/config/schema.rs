@@ -119,6 +119,7 @@ const KEYS: &[(&str, &str)] = &[
     ("room.empty_timeout", "a number of seconds, for example 300"),
     ("room.enable_remote_unmute", "true or false"),
     ("room.max_participants", "a number, 0 for no limit"),
+    ("room.spread_above", "a number, 0 for never"),
     (
         "room.enabled_codecs",
         "a list of codecs, for example [{mime: video/VP8}, {mime: audio/opus}]",

@@ -13,7 +13,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use roomful_sfu::ids::{RoomName, UnixTime};
+use roomful_sfu::ids::{Origin, RoomName, UnixTime};
 use roomful_sfu::join::{self, JoinAttempt, JoinError};
 use roomful_sfu::token::TokenError;
 use serde::Deserialize;
@@ -107,7 +107,12 @@ pub(super) async fn connect(
         Ok(upgrade) => upgrade,
         Err(_) => return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one"),
     };
-    let Some(worker) = app.worker_of(&attempt.grant.room, SeatKind::Participant) else {
+    let request = &attempt.request;
+    let kind = match request.reconnect {
+        true => SeatKind::Returning(Origin::in_sid(&request.participant_sid)),
+        false => SeatKind::Newcomer,
+    };
+    let Some(worker) = app.worker_of(&attempt.grant.room, kind) else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down");
     };
     if app.admission.finds_public_address && !attempt.request.reconnect {

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::lanes::Lanes;
+use super::links::{Links, Neighbours};
 use super::readiness::Readiness;
 use super::{Answer, Envelope, Mail, Outbox, WorkerSeed};
 use crate::lanes::{NewLane, Ufrags};
@@ -27,6 +28,7 @@ use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
 use crate::webhook::Notices;
 
+mod links;
 mod outputs;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,8 @@ pub(super) struct EventLoop {
     lanes: Lanes,
     /// The mailbox may hold mails.
     mail_ready: bool,
+    /// Other workers may have said something.
+    links_ready: bool,
     /// More waits to be sent than went with the last slice.
     send_ready: bool,
     meter: BusyMeter,
@@ -73,6 +77,8 @@ struct State {
     ufrags: Arc<Ufrags>,
     sfu: Sfu,
     outboxes: BTreeMap<ConnectionId, Outbox>,
+    neighbours: Arc<Neighbours>,
+    links: Links,
     transmits: TransmitBuffer,
     /// What the server API asked and was not answered yet: as many as its connections.
     asked: BTreeMap<RequestId, Answer>,
@@ -90,7 +96,8 @@ impl EventLoop {
         seed: WorkerSeed,
         mails: mpsc::Receiver<Envelope>,
     ) -> io::Result<(Self, Waker)> {
-        let WorkerSeed { index, directory, ufrags, mut socket, sfu, seed, notices } = seed;
+        let WorkerSeed { index, directory, neighbours, ufrags, mut socket, sfu, seed, notices } =
+            seed;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -101,6 +108,8 @@ impl EventLoop {
             ufrags,
             sfu: Sfu::new(sfu, seed, now).map_err(io::Error::other)?,
             outboxes: BTreeMap::new(),
+            neighbours,
+            links: Links::default(),
             transmits: TransmitBuffer::new(),
             asked: BTreeMap::new(),
             last_request: RequestId(0),
@@ -120,6 +129,7 @@ impl EventLoop {
             readiness,
             lanes: Lanes::new(MAILBOX),
             mail_ready: true,
+            links_ready: false,
             send_ready: false,
             meter,
         };
@@ -145,14 +155,19 @@ impl EventLoop {
         if self.read_mails(start).is_break() {
             self.state.handle_shutdown(Instant::now());
             while self.state.send(&self.socket, &mut self.lanes, Instant::now()) {}
+            self.state.send_links();
             let unsent = self.state.unsent + self.lanes.dropped();
             tracing::debug!(unsent, core = ?self.state.sfu.drop_counts(), "datagrams dropped");
             return Ok(ControlFlow::Break(()));
+        }
+        if std::mem::take(&mut self.links_ready) {
+            self.links_ready = self.state.receive_links(Instant::now());
         }
         // Priority 3: media.
         self.read_socket(start)?;
         self.read_lanes(start);
         self.send_ready = self.state.send(&self.socket, &mut self.lanes, Instant::now());
+        self.state.send_links();
         Ok(ControlFlow::Continue(()))
     }
 
@@ -230,7 +245,8 @@ impl EventLoop {
     /// Sleeps until there is something to do, or only looks if there already is.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = Instant::now();
-        let is_busy = self.mail_ready || self.send_ready || self.lanes.is_readable();
+        let is_busy =
+            self.mail_ready || self.links_ready || self.send_ready || self.lanes.is_readable();
         let sleep = if is_busy || self.readiness.is_ready(now) {
             Duration::ZERO
         } else {
@@ -247,7 +263,7 @@ impl EventLoop {
         for event in events.iter() {
             match event.token() {
                 SOCKET => self.readiness.handle_arrival(),
-                MAILBOX => self.mail_ready = true,
+                MAILBOX => (self.mail_ready, self.links_ready) = (true, true),
                 _ => self.lanes.handle_event(event, Instant::now()),
             }
         }
@@ -263,8 +279,9 @@ impl State {
 
     fn handle_mail(&mut self, mail: Mail, now: Instant) {
         match mail {
-            Mail::Join { connection, attempt, outbox } => {
+            Mail::Join { connection, attempt, outbox, home } => {
                 self.outboxes.insert(connection, outbox);
+                self.prepare_part(home, &attempt, now);
                 self.sfu.handle_join(connection, *attempt, now);
             }
             // A connection that this side has ended may still have mails on their way.
@@ -279,6 +296,8 @@ impl State {
                     self.sfu.handle_disconnect(connection, now);
                 }
             }
+            // What it brings comes in the same turn.
+            Mail::Link { link, end } => self.links.insert(link, *end),
             Mail::Administer { what, reply } => {
                 self.last_request.0 += 1;
                 self.asked.insert(self.last_request, reply);

@@ -13,5 +13,6 @@ mod http;
 mod lanes;
 mod program;
 mod signalling;
+mod spread;
 mod stage;
 mod webhooks;

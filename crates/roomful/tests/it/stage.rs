@@ -279,10 +279,17 @@ pub(crate) fn api_token(grant: &ApiGrant) -> String {
 
 /// The value of the query parameter, without an offer.
 pub(crate) fn join_request() -> String {
-    let join_request = JoinRequest::default().encode_to_vec();
+    wrapped(&JoinRequest::default())
+}
+
+/// The value of the query parameter for this request.
+pub(crate) fn wrapped(request: &JoinRequest) -> String {
+    let join_request = request.encode_to_vec();
     let wrapped = WrappedJoinRequest { compression: 0, join_request };
-    // An empty message would make an empty parameter.
     let mut bytes = wrapped.encode_to_vec();
-    bytes.extend([0x12, 0x00]);
+    if bytes.is_empty() {
+        // It would make an empty parameter; this says that the request is empty.
+        bytes.extend([0x12, 0x00]);
+    }
     URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -14,6 +14,7 @@ impl State {
         // Connections found broken while draining: the core hears of them after the drain, which
         // makes it speak again.
         let mut broken = Vec::new();
+        let mut broken_links = Vec::new();
         loop {
             match self.sfu.poll_output() {
                 Output::Message { connection, message } => {
@@ -39,8 +40,12 @@ impl State {
                         let _ = asked.send(outcome);
                     }
                 }
-                // Rooms do not spread over workers yet: nobody opens a link.
-                Output::Link { .. } | Output::LinkClosed { .. } => {}
+                Output::Link { link, message } => {
+                    if !self.links.send(link, message) {
+                        broken_links.push(link);
+                    }
+                }
+                Output::LinkClosed { link } => self.links.close(link),
                 Output::Notice(event) => {
                     if let Some(notices) = &self.notices {
                         notices.send(event);
@@ -53,11 +58,14 @@ impl State {
                     self.directory.handle_event(self.index, &event);
                 }
                 Output::Timeout(at) => {
-                    let Some(connection) = broken.pop() else {
+                    if let Some(connection) = broken.pop() {
+                        self.sfu.handle_disconnect(connection, now);
+                    } else if let Some(link) = broken_links.pop() {
+                        self.sfu.handle_link_closed(link, now);
+                    } else {
                         self.next_timeout = at;
                         return;
-                    };
-                    self.sfu.handle_disconnect(connection, now);
+                    }
                 }
             }
         }

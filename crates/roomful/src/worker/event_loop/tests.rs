@@ -9,6 +9,7 @@ use roomful_sfu::{MediaAddress, RoomPolicy, Seed, SfuConfig, WallClock};
 use roomful_sim::client::{Client, ClientOutput, JoinOptions, TrackPlan};
 
 use super::*;
+use crate::config::Spreading;
 use crate::worker::{Outgoing, outbox};
 
 /// Longest wait for anything: a failure, never a pause.
@@ -50,11 +51,12 @@ impl Stage {
             origin: Origin::default(),
         };
         let (mailbox, mails) = mpsc::channel(1024);
-        let directory = Directory::new(1, Instant::now());
+        let directory = Directory::new(1, Spreading::Never, Instant::now());
         let index = WorkerIndex(0);
         let seed = WorkerSeed {
             index,
             directory,
+            neighbours: Arc::default(),
             ufrags: Arc::default(),
             socket,
             sfu,
@@ -107,7 +109,8 @@ impl Stage {
                         let room = RoomName::new(seat.room);
                         let grant = Grant::new(Identity::new(number.to_string()), "one", room);
                         let attempt = Box::new(JoinAttempt::new(grant, *request, true).unwrap());
-                        Mail::Join { connection, attempt, outbox }
+                        let home = WorkerIndex(0);
+                        Mail::Join { connection, attempt, outbox, home }
                     }
                     ClientOutput::Request(message) => Mail::Message { from: connection, message },
                     ClientOutput::Close => Mail::Disconnect { connection },

@@ -1,0 +1,152 @@
+//! A room on two workers: virtual clients over real WebSockets and real datagrams.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use livekit_protocol::JoinRequest;
+use livekit_protocol::signal_response::Message as Response;
+use roomful_sim::client::{Client, ClientOutput, JoinOptions, TrackPlan};
+use tokio::net::UdpSocket;
+use tokio::time::{sleep_until, timeout};
+
+use crate::stage::{KEY, Participant, SECRET, Stage, token, wrapped};
+
+/// Longest wait for anything: a failure, never a pause.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time between two looks at what is so.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A client with its sockets.
+struct Guest {
+    identity: &'static str,
+    client: Client,
+    socket: UdpSocket,
+    signalling: Participant,
+}
+
+impl Guest {
+    /// Joins, and publishes a camera and a voice.
+    async fn join(stage: &Stage, identity: &'static str) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let now = Instant::now();
+        let seed = identity.bytes().map(u64::from).sum();
+        let address = socket.local_addr().unwrap();
+        let mut client = Client::new(JoinOptions::default(), address, seed, now);
+        client.join(now);
+        let Some(ClientOutput::Connect(request)) = client.poll_output() else {
+            panic!("joining begins with a WebSocket")
+        };
+        let query = query(identity, &request);
+        let signalling = stage.open(&query).await.expect("the server lets them in");
+        client.publish(TrackPlan::Camera { simulcast: false, fps: 15 }, now);
+        client.publish(TrackPlan::VOICE, now);
+        Self { identity, client, socket, signalling }
+    }
+
+    async fn run_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.turn(end).await;
+        }
+    }
+
+    async fn turn(&mut self, end: Instant) {
+        while let Some(output) = self.client.poll_output() {
+            match output {
+                ClientOutput::Request(request) => self.signalling.send(&request).await,
+                ClientOutput::Transmit { destination, payload } => {
+                    self.socket.send_to(&payload, destination).await.unwrap();
+                }
+                ClientOutput::Connect(_) | ClientOutput::Close => {}
+            }
+        }
+        let wake = self.client.poll_timeout(Instant::now()).min(end);
+        let mut bytes = [0; 2048];
+        tokio::select! {
+            message = self.signalling.message() => {
+                let response = livekit_protocol::SignalResponse { message: Some(message) };
+                self.client.handle_response(response, Instant::now());
+            }
+            received = self.socket.recv_from(&mut bytes) => {
+                let (length, source) = received.unwrap();
+                self.client.handle_datagram(source, &bytes[..length], Instant::now());
+            }
+            () = sleep_until(wake.into()) => self.client.handle_timeout(Instant::now()),
+        }
+    }
+
+    /// Whole frames of each track that arrives.
+    fn frames(&self) -> Vec<usize> {
+        let tracks = self.client.received_tracks();
+        tracks.iter().map(|track| self.client.received(track).whole_frames().count()).collect()
+    }
+
+    /// What it knows of others, for whoever reads why a test failed.
+    fn seen(&self) -> String {
+        let roster: Vec<_> = self.client.roster().keys().collect();
+        let (connected, frames) = (self.client.is_connected(), self.frames());
+        format!("{}: connected {connected}, knows {roster:?}, frames {frames:?}", self.identity)
+    }
+
+    fn sid(&self) -> String {
+        self.client.sid().unwrap_or_default().to_owned()
+    }
+}
+
+fn query(identity: &str, request: &JoinRequest) -> String {
+    format!("access_token={}&join_request={}", token("garden", identity), wrapped(request))
+}
+
+async fn run_until(guests: &mut [Guest], what: &str, done: impl Fn(&[Guest]) -> bool) {
+    let waiting = async {
+        while !done(guests) {
+            join_all(guests.iter_mut().map(|guest| guest.run_for(LOOK))).await;
+        }
+    };
+    if timeout(PATIENCE, waiting).await.is_err() {
+        let seen: Vec<_> = guests.iter().map(Guest::seen).collect();
+        panic!("not within {PATIENCE:?}: {what}: {seen:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_on_two_workers_is_one_room() {
+    let stage = Stage::start(&[
+        &format!("--keys={KEY}: {SECRET}"),
+        "--spread-above=1",
+        "--node-ip=127.0.0.1",
+    ]);
+    let mut guests = Vec::new();
+    for identity in ["ann", "bob", "cyril"] {
+        guests.push(Guest::join(&stage, identity).await);
+    }
+    run_until(&mut guests, "everyone sees and hears everyone", |guests| {
+        guests.iter().all(|one| one.client.roster().len() == 2)
+            && guests
+                .iter()
+                .all(|one| one.frames().len() == 4 && one.frames().iter().all(|frames| *frames > 5))
+    })
+    .await;
+    let ends: Vec<_> = guests.iter().map(|one| one.sid().chars().last()).collect();
+    assert_ne!(ends[0], ends[1], "Ann and Bob are on two workers");
+
+    let bob = &mut guests[1];
+    let resuming =
+        JoinRequest { reconnect: true, participant_sid: bob.sid(), ..JoinRequest::default() };
+    bob.signalling = stage.open(&query("bob", &resuming)).await.expect("is let in");
+    let answer = bob.signalling.message().await;
+    assert!(matches!(answer, Response::Reconnect(_)), "led to its own worker: {answer:?}");
+
+    let mut gone = guests.remove(1);
+    gone.client.leave();
+    gone.turn(Instant::now()).await;
+    run_until(&mut guests, "Bob is gone for those on either worker", |guests| {
+        guests.iter().all(|one| !one.client.roster().contains_key(gone.identity))
+    })
+    .await;
+    for guest in &mut guests {
+        assert_eq!(guest.client.take_violations(), Vec::<String>::new(), "{}", guest.identity);
+    }
+    stage.stop().await.unwrap();
+}
