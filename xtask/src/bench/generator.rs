@@ -20,7 +20,7 @@ const WARMUP: f64 = 1.5;
 /// How long a run may take beyond what is planned, and how often the planned time for gathering may pass. A server that
 /// needs longer for admitting everybody does not hold them.
 const PATIENCE: Duration = Duration::from_secs(45);
-const GATHERING: u32 = 6;
+const GATHERING: u32 = 4;
 
 /// Where what the generator says goes.
 const LOG: &str = "load.log";

@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Breaks(String),
     /// The instrument cannot tell, and why: its own limit was met first.
     Unknown(String),
+    /// No probe was made, because there is no time for more.
+    NoTime,
 }
 
 /// Where a search looks.
@@ -57,6 +59,12 @@ pub(crate) fn most(range: Range, mut probe: impl FnMut(u32) -> Result<Verdict>) 
                 found.at_least = true;
                 breaks_at = Some(next);
             }
+            Verdict::NoTime if found.because.is_empty() => {
+                let because = format!("no time was left to try {next}");
+                return Ok(Found { because, at_least: true, ..found });
+            }
+            // What is known of the limit holds, only not to the step.
+            Verdict::NoTime => return Ok(found),
         }
         if found.held >= range.limit {
             let because = format!("nothing above {} was tried", range.limit);
@@ -126,6 +134,18 @@ mod tests {
         })
         .unwrap();
         assert!((780..=800).contains(&found.held) && found.at_least, "{found:?}");
+    }
+
+    #[test]
+    fn without_time_the_search_ends_with_what_it_has() {
+        let mut probes = 0;
+        let found = most(RANGE, |_| {
+            probes += 1;
+            Ok(if probes <= 2 { Verdict::Holds } else { Verdict::NoTime })
+        })
+        .unwrap();
+        assert_eq!((found.held, found.at_least, probes), (150, true, 3));
+        assert!(found.because.contains("225"), "{found:?}");
     }
 
     #[test]
