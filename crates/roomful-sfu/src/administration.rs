@@ -5,7 +5,8 @@
 
 use livekit_protocol as proto;
 
-use crate::ids::{Identity, RoomName, TrackSid};
+use crate::agents::BadDeployment;
+use crate::ids::{DispatchId, Identity, RoomName, TrackSid};
 use crate::limits::OverLimit;
 
 /// One question or wish, numbered by the shell: the reply carries the number again.
@@ -60,6 +61,12 @@ pub enum RoomRequest {
     UpdateMetadata(String),
     /// Call a method of a participant and wait for what it returns.
     PerformRpc(Box<proto::PerformRpcRequest>),
+    /// Want agents here. The room begins with it where rooms begin by themselves.
+    CreateDispatch(Box<proto::CreateAgentDispatchRequest>),
+    /// Want them no more.
+    DeleteDispatch(DispatchId),
+    /// Which agents are wanted here, and what became of them; of this dispatch only, if one is named.
+    ListDispatches(Option<DispatchId>),
 }
 
 /// The answer to what was asked.
@@ -77,11 +84,15 @@ pub enum Reply {
     Track(Box<proto::TrackInfo>),
     /// What a method returned.
     Payload(String),
+    /// A dispatch.
+    Dispatch(Box<proto::AgentDispatch>),
+    /// Dispatches, the oldest first.
+    Dispatches(Vec<proto::AgentDispatch>),
     /// It is done, and there is nothing more to say.
     Done,
 }
 
-/// Why something was not done. The texts of the first three are LiveKit's: applications look for them.
+/// Why something was not done. The texts of the first four are LiveKit's: applications look for them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdministrationError {
     /// There is no such room here.
@@ -93,12 +104,18 @@ pub enum AdministrationError {
     /// The participant publishes no such track.
     #[error("track is not found")]
     NoTrack,
+    /// No such agents are wanted in the room.
+    #[error("dispatch ID not found")]
+    NoDispatch,
     /// The operator did not allow it (`room.enable_remote_unmute`).
     #[error("remote unmute not enabled")]
     UnmuteDisabled,
     /// Something is larger than it may be.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),
+    /// The name of a deployment cannot be.
+    #[error(transparent)]
+    Deployment(#[from] BadDeployment),
     /// A method could not be called, or failed.
     #[error(transparent)]
     Rpc(#[from] RpcError),

@@ -55,6 +55,14 @@ text_id! {
     /// Server-made name of one publication, `TR_…`.
     TrackSid
 }
+text_id! {
+    /// Server-made name of a wish for agents in one room, `AD_…`.
+    DispatchId
+}
+text_id! {
+    /// Server-made name of one job of an agent, `AJ_…`.
+    JobId
+}
 
 /// By which core a participant's sid was made: its last letter says so. Whoever resumes shows its sid, and can so be led
 /// to the part of its room that it is in.
@@ -94,6 +102,10 @@ pub struct ConnectionId(pub u64);
 /// One participant on one worker; never reused while the worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParticipantId(pub u64);
+
+/// One WebSocket of one agency, numbered by the shell that owns the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgencyId(pub u64);
 
 /// Seconds since 1970-01-01T00:00:00Z, as tokens count them (RFC 7519 §2, NumericDate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

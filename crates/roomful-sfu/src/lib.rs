@@ -1,6 +1,7 @@
 //! The sans-IO core of Roomful.
 
 pub mod administration;
+pub mod agents;
 mod audience;
 mod client;
 mod clock;

@@ -22,6 +22,10 @@ const LABEL: usize = 256;
 /// Entries of a list that describes one track: codecs, layers, features. Real ones have at most four.
 const LIST: usize = 16;
 
+/// Dispatches of one room. Each asks for a job at each join: a larger number lets one room keep every agency busy, a
+/// smaller one refuses rooms with a crew of agents.
+const DISPATCHES: usize = 100;
+
 /// Something is larger than it may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {found}, and at most {allowed} are allowed")]
@@ -66,7 +70,22 @@ pub(crate) fn check_room_metadata(metadata: &str) -> Result<(), OverLimit> {
 /// Checks a room that is to be made.
 pub(crate) fn check_room(request: &proto::CreateRoomRequest) -> Result<(), OverLimit> {
     check([("bytes of the room's name", request.name.len(), LABEL)])?;
-    check_room_metadata(&request.metadata)
+    check_room_metadata(&request.metadata)?;
+    check_dispatches(request.agents.len())?;
+    request.agents.iter().try_for_each(|one| check_dispatch(&one.metadata, &one.attributes))
+}
+
+/// Checks how many dispatches a room has.
+pub(crate) fn check_dispatches(dispatches: usize) -> Result<(), OverLimit> {
+    check([("dispatches of one room", dispatches, DISPATCHES)])
+}
+
+/// Checks what agents are told about their task.
+pub(crate) fn check_dispatch<'a>(
+    metadata: &str,
+    attributes: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), OverLimit> {
+    check_description("", metadata, attributes)
 }
 
 /// Checks what a join request brings besides its offer.

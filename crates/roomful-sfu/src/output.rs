@@ -5,6 +5,7 @@ use std::time::Instant;
 use livekit_protocol::{SignalResponse, WebhookEvent};
 
 use crate::administration::{AdministrationError, Reply, RequestId};
+use crate::agents::AgentRequest;
 use crate::ids::{ConnectionId, RoomName};
 use crate::link::{LinkId, LinkMessage};
 
@@ -58,6 +59,8 @@ pub enum Output {
         /// The user name.
         ufrag: String,
     },
+    /// A room asks something of the agencies ([`crate::agents::Agencies`]). Lossy: a room goes on without agents.
+    Agents(AgentRequest),
     /// Something a log, a metric or a placement table wants to know.
     Event(SfuEvent),
     /// Nothing more now; call [`crate::Sfu::handle_timeout`] at this instant, if nothing comes before.

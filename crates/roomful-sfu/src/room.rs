@@ -6,6 +6,7 @@
 
 mod administration;
 mod admission;
+mod agents;
 mod audience;
 mod blobs;
 mod data;
@@ -35,6 +36,7 @@ use livekit_protocol as proto;
 use proto::leave_request::Action;
 
 use crate::administration::{AdministrationError, Reply, RequestId};
+use crate::agents::AgentRequest;
 use crate::clock::WallClock;
 use crate::codecs::EnabledCodecs;
 use crate::egress::codec::Codec;
@@ -140,6 +142,8 @@ pub(crate) enum RoomOutput {
     },
     /// What applications are told.
     Notice(Box<proto::WebhookEvent>),
+    /// Something is asked of the agencies.
+    Agents(AgentRequest),
     /// The participant is no longer in the room.
     Gone {
         participant: ParticipantId,
@@ -164,6 +168,8 @@ enum Timer {
     Speakers,
     /// Somebody seems to talk until then.
     SimulatedSpeech(ParticipantId),
+    /// An agent that is not wanted any more should have left.
+    Dismissal(ParticipantId),
     /// The room ends if nobody has come by then.
     End,
     /// Participants are told how many they are.
@@ -325,6 +331,7 @@ impl Room {
             Timer::Token(id) => self.refresh_token(id, now),
             Timer::Speakers => self.report_speakers(now),
             Timer::SimulatedSpeech(id) => self.tell_simulated_speaker(id, false),
+            Timer::Dismissal(id) => self.dismiss(id, now),
             Timer::End => self.end_deserted(now),
             Timer::News => self.tell_room(),
             Timer::AskForLess => self.ask_for_less(),

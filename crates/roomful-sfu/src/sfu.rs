@@ -1,6 +1,7 @@
 //! `Sfu` owns every room of one worker and is driven by a handful of verbs.
 
 mod administration;
+mod agents;
 mod links;
 mod people;
 mod transmits;
@@ -301,13 +302,14 @@ impl Sfu {
         }
         let key = RoomKey(self.next_id());
         let policy = &self.config.rooms;
-        let wanted = policy.room(wanted);
-        let mut room = Room::new(wanted, policy, self.config.clock, now, self.rng.u64(..));
+        let info = policy.room(wanted);
+        let mut room = Room::new(info, policy, self.config.clock, now, self.rng.u64(..));
         room.set_origin(self.config.origin);
         if !policy.notices {
             room.turn_notices_off();
         }
         room.notice_start(now);
+        room.begin_dispatches(&wanted.agents, now);
         self.rooms.insert(key, room);
         self.names.insert(name.clone(), key);
         self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));
@@ -397,6 +399,7 @@ impl Sfu {
                 RoomOutput::Reply { request, outcome } => {
                     self.outputs.push_back(Output::Reply { request, outcome });
                 }
+                RoomOutput::Agents(request) => self.outputs.push_back(Output::Agents(request)),
                 RoomOutput::Notice(event) => self.outputs.push_back(Output::Notice(event)),
                 RoomOutput::Reachable { participant, ufrag } => {
                     let learned = self.demux.learn_ufrag(participant, &ufrag);

@@ -10,6 +10,7 @@
 //! | `/twirp/{service}/{method}` | LiveKit's server API |
 //! | `/rtc/v1` | the signalling WebSocket |
 //! | `/rtc/v1/validate` | why the WebSocket was refused |
+//! | `/agent` | the WebSocket of agencies |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +25,12 @@ use axum::routing::{any, get, post};
 use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
 
+use crate::agents::AgentsHandle;
 use crate::config::PageAccess;
 use crate::placement::{Directory, SeatKind};
 use crate::worker::WorkerHandle;
 
+mod agent;
 mod api;
 mod assets;
 mod identity;
@@ -48,6 +51,7 @@ pub(crate) struct App {
     admission: Admission,
     workers: Vec<WorkerHandle>,
     directory: Arc<Directory>,
+    agents: AgentsHandle,
     next_connection: AtomicU64,
     reached: ReachedAddresses,
 }
@@ -74,11 +78,13 @@ impl App {
         admission: Admission,
         workers: Vec<WorkerHandle>,
         directory: Arc<Directory>,
+        agents: AgentsHandle,
     ) -> Arc<Self> {
         Arc::new(Self {
             admission,
             workers,
             directory,
+            agents,
             next_connection: AtomicU64::new(1),
             reached: ReachedAddresses::new(),
         })
@@ -108,6 +114,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/twirp/{*route}", any(twirp::serve))
         .route("/rtc/v1", get(rtc::connect))
         .route("/rtc/v1/validate", get(rtc::validate))
+        .route("/agent", get(agent::connect))
         .route("/rtc", get(rtc::too_old))
         .route("/rtc/validate", get(rtc::too_old))
         .fallback(get(async |uri: Uri, request: axum::extract::Request| {

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::addresses::{are_of_this_machine_only, media_addresses};
+use crate::agents::{self, AgentMail, AgentsHandle, AgentsTask, Rooms};
 use crate::config::{Config, MediaConfig, PageAccess};
 use crate::http::{self, Admission, App, Connections, IdentityMaker};
 use crate::lanes::{Lanes, Ufrags};
@@ -45,6 +46,7 @@ pub struct Server {
     max_connections: NonZeroU32,
     /// What tells applications; ends after the workers.
     webhooks: Option<JoinHandle<()>>,
+    agents: (AgentsHandle, AgentsTask),
 }
 
 impl Server {
@@ -74,7 +76,7 @@ impl Server {
                 Some(TcpOffer { port, only: config.media.force_tcp })
             }),
             rooms: config.rooms,
-            clock: WallClock::new(Instant::now(), unix_millis()),
+            clock: clock(),
             keys: keys.clone(),
             ice_servers: config.media.ice_servers.clone(),
             origin: Origin::default(),
@@ -90,6 +92,7 @@ impl Server {
         let directory = Directory::new(config.workers.get(), config.spreading, Instant::now());
         let neighbours = Arc::new(Neighbours::default());
         let ufrags = Arc::<Ufrags>::default();
+        let agents = agents::channel();
         let mut workers = Vec::new();
         for index in 0..config.workers.get() {
             let (socket, sfu, seed) = media_of_worker(index, &config.media, common.clone())?;
@@ -102,6 +105,7 @@ impl Server {
                 sfu,
                 seed,
                 notices: notices.clone(),
+                agents: agents.0.clone(),
             };
             let worker = worker::spawn(seed, ends.clone());
             workers.push(worker.context("cannot start a media worker")?);
@@ -126,6 +130,7 @@ impl Server {
             admission,
             max_connections,
             webhooks,
+            agents,
         })
     }
 
@@ -146,7 +151,10 @@ impl Server {
             let lanes = Lanes::new(&self.workers, self.ufrags, stopping.clone());
             report(lanes.accept(listener), "media over TCP failed", &failures);
         }
-        let app = App::new(self.admission, self.workers.clone(), self.directory);
+        let (agents, task) = self.agents;
+        let rooms = Rooms { directory: self.directory.clone(), workers: self.workers.clone() };
+        let task = task.start(self.admission.keys.clone(), clock(), random_seed()?, rooms);
+        let app = App::new(self.admission, self.workers.clone(), self.directory, agents.clone());
         let web = Connections::new(http::router(app), self.max_connections, stopping);
         for listener in self.listeners {
             report(web.clone().accept(listener), "the web server failed", &failures);
@@ -159,7 +167,7 @@ impl Server {
         };
         tracing::info!("shutting down");
         let _ = stop.send(true);
-        let ended = end_calls(self.workers, self.worker_ends, web, self.webhooks);
+        let ended = end_calls(self.workers, self.worker_ends, web, self.webhooks, (agents, task));
         if timeout(STOP_TIMEOUT, ended).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
@@ -249,11 +257,18 @@ fn media_of_worker(
         );
     }
     tracing::debug!(index, ?media_addresses, "media worker listens");
+    let sfu = SfuConfig { media_addresses, origin: WorkerIndex(index).origin(), ..common };
+    Ok((socket, sfu, random_seed()?))
+}
+
+fn random_seed() -> anyhow::Result<Seed> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).context("the system gave no randomness")?;
-    let seed = Seed(u64::from_ne_bytes(seed));
-    let sfu = SfuConfig { media_addresses, origin: WorkerIndex(index).origin(), ..common };
-    Ok((socket, sfu, seed))
+    Ok(Seed(u64::from_ne_bytes(seed)))
+}
+
+fn clock() -> WallClock {
+    WallClock::new(Instant::now(), unix_millis())
 }
 
 /// A clock before 1970 counts as 1970.
@@ -302,12 +317,19 @@ async fn end_calls(
     mut worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     connections: Connections,
     webhooks: Option<JoinHandle<()>>,
+    (agents, agents_task): (AgentsHandle, JoinHandle<()>),
 ) {
     for worker in workers {
         // Each on its own: one with a full mailbox does not hold up the others.
         tokio::spawn(async move { worker.send(Mail::Shutdown).await });
     }
     while worker_ends.recv().await.is_some() {}
+    // Not before: rooms that end have their jobs ended.
+    if agents.send(AgentMail::Shutdown).await.is_ok()
+        && let Err(error) = agents_task.await
+    {
+        tracing::warn!(%error, "the agencies failed");
+    }
     connections.closed().await;
     if let Some(webhooks) = webhooks
         && let Err(error) = webhooks.await

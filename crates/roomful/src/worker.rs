@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 
-use livekit_protocol::SignalRequest;
+use livekit_protocol::{Job, SignalRequest};
 use mio::Waker;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply};
 use roomful_sfu::ids::ConnectionId;
@@ -21,6 +21,7 @@ use links::LinkEnd;
 pub(crate) use links::Neighbours;
 pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 
+use crate::agents::AgentsHandle;
 use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{Directory, Seat, WorkerIndex};
 use crate::udp::UdpSocket;
@@ -81,6 +82,8 @@ pub(crate) enum Mail {
         /// Where the answer goes; whoever asked may be gone by then.
         reply: Answer,
     },
+    /// A room is to know how a job is that it asked for.
+    Job(Box<Job>),
     /// A TCP connection for media of one of its transports was opened.
     Lane(Box<NewLane>),
     /// End every call and the worker.
@@ -108,6 +111,8 @@ pub(crate) struct WorkerSeed {
     pub(crate) seed: Seed,
     /// Where what happens is told, if anybody listens.
     pub(crate) notices: Option<Notices>,
+    /// Whom its rooms ask for agents.
+    pub(crate) agents: AgentsHandle,
 }
 
 /// A mail on its way.

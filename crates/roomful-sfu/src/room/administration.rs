@@ -8,6 +8,7 @@ use proto::data_packet::Value;
 use proto::leave_request::Action;
 
 use super::Room;
+use super::agents::Agents;
 use super::data::Parcel;
 use super::notices::Notices;
 use super::rpc::Calls;
@@ -26,6 +27,7 @@ pub(super) struct FromOutside {
     nonces: Nonces,
     pub(super) calls: Calls,
     pub(super) notices: Notices,
+    pub(super) agents: Agents,
 }
 
 type Outcome = Result<Reply, AdministrationError>;
@@ -67,6 +69,9 @@ impl Room {
                 Ok(()) => return self.settle(now),
                 Err(error) => Err(error),
             },
+            RoomRequest::CreateDispatch(request) => self.create_dispatch(*request, now),
+            RoomRequest::DeleteDispatch(dispatch) => self.delete_dispatch(&dispatch, now),
+            RoomRequest::ListDispatches(dispatch) => Ok(self.list_dispatches(dispatch.as_ref())),
         };
         self.reply(id, outcome);
         self.settle(now);

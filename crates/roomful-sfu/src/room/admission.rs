@@ -71,6 +71,7 @@ impl Room {
         self.welcome(id, now);
         self.subscribe_to_everything(id, now);
         self.tell_others_about(id, now);
+        self.launch_for(id, proto::JobType::JtParticipant);
         for request in attempt.request.add_track_requests {
             self.handle_command(id, Ok(Command::AddTrack(Box::new(request))), now);
         }
@@ -184,6 +185,7 @@ impl Room {
         self.notice_left(&participant, now);
         let member = ParticipantSid::new(participant.profile.sid.as_str());
         self.tell_links(participant.link(), &Told::Gone { member, reason });
+        self.handle_left(&participant, reason);
         if !participant.grant.permissions.hidden {
             let info = participant.info();
             self.departures.push(&info, now);
@@ -329,5 +331,6 @@ impl Room {
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);
+        self.timers.set(Timer::Dismissal(id), None);
     }
 }

@@ -31,6 +31,7 @@ impl Room {
 
     /// Ends the room: everyone is told why and sent away.
     pub(crate) fn close(&mut self, why: RoomEndReason, tell: DisconnectReason, now: Instant) {
+        self.end_jobs();
         self.end_links(why, tell);
         for id in self.others(ParticipantId(u64::MAX)) {
             self.remove(id, tell, Some(Action::Disconnect), now);

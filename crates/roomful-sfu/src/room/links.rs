@@ -384,6 +384,9 @@ fn subject(request: &RoomRequest) -> Option<Identity> {
         }
         RoomRequest::ListParticipants
         | RoomRequest::SendData(_)
-        | RoomRequest::UpdateMetadata(_) => None,
+        | RoomRequest::UpdateMetadata(_)
+        | RoomRequest::CreateDispatch(_)
+        | RoomRequest::DeleteDispatch(_)
+        | RoomRequest::ListDispatches(_) => None,
     }
 }

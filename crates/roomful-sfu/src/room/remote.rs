@@ -57,6 +57,7 @@ impl Room {
             self.add_track_of_member(id, track);
         }
         self.arrange_end(now);
+        self.launch_for(id, proto::JobType::JtParticipant);
         self.notice_member(id, false, now);
         self.tell_others_about(id, now);
         self.offer_tracks(id, now);
@@ -148,6 +149,7 @@ impl Room {
             self.notice_joined(id, now);
         }
         self.notice_published(id, now);
+        self.launch_for_publisher(id);
     }
 
     fn add_track_of_member(&mut self, id: ParticipantId, track: TrackFacts) {

@@ -76,6 +76,7 @@ impl Room {
         participant.touch();
         let tracks: Vec<TrackSid> = participant.publications.keys().cloned().collect();
         self.notice_published(from, now);
+        self.launch_for_publisher(from);
         self.tell_others_about(from, now);
         for track in &tracks {
             self.reconsider_demand(from, track, now);

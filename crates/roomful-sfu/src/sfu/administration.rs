@@ -21,6 +21,9 @@ impl Sfu {
             Administration::ListRooms(names) => Ok(Reply::Rooms(self.room_infos(&names))),
             Administration::DeleteRoom(name) => self.delete_room(&name, now),
             Administration::InRoom(name, what) => {
+                if matches!(what, RoomRequest::CreateDispatch(_)) {
+                    self.begin_for_agents(&name, now);
+                }
                 let Some(key) = self.names.get(&name).copied() else {
                     return self.reply(request, in_no_room(&what));
                 };

@@ -121,7 +121,7 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
 }
 
 impl ServerFacts {
-    fn info(&self) -> proto::ServerInfo {
+    pub(crate) fn info(&self) -> proto::ServerInfo {
         proto::ServerInfo {
             edition: proto::server_info::Edition::Standard.into(),
             version: SPOKEN_VERSION.to_owned(),

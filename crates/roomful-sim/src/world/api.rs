@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use livekit_protocol as proto;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply, RequestId};
+use roomful_sfu::agents::AgentRequest;
 
 use super::World;
 use super::parts::HOME;
@@ -12,11 +13,12 @@ use super::parts::HOME;
 /// A message to another worker and back.
 const WORKERS_ANSWER_WITHIN: Duration = Duration::from_millis(5);
 
-/// What was asked, and what came back.
+/// What was asked of rooms and came back, and what rooms asked.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     asked: u64,
     outcomes: BTreeMap<RequestId, Result<Reply, AdministrationError>>,
+    pub(super) agents: Vec<AgentRequest>,
 }
 
 impl World {
@@ -52,6 +54,18 @@ impl World {
     /// What applications were told so far.
     pub fn notices(&self) -> &[proto::WebhookEvent] {
         &self.notices
+    }
+
+    /// What rooms asked of agencies so far.
+    pub fn agent_requests(&self) -> &[AgentRequest] {
+        &self.replies.agents
+    }
+
+    /// An agency's job began, changed or ended.
+    pub fn tell_job(&mut self, job: proto::Job) {
+        let now = self.now;
+        self.sfu(HOME).handle_job(job, now);
+        self.drain(HOME);
     }
 
     pub(super) fn handle_reply(

@@ -163,6 +163,7 @@ impl World {
                 Output::LinkClosed { link } => self.close_link(part, link),
                 Output::Event(event) => self.events.push(event),
                 Output::Notice(event) => self.notices.push(*event),
+                Output::Agents(request) => self.replies.agents.push(request),
                 Output::Reply { request, outcome } => self.handle_reply(request, outcome),
                 Output::Timeout(at) => {
                     self.parts[part.0].timeout = at;

@@ -8,6 +8,7 @@
 )]
 
 mod administration;
+mod agents;
 mod calls;
 mod churn;
 mod data;

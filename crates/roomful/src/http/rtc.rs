@@ -42,7 +42,7 @@ pub(super) struct JoinQuery {
 /// Why somebody is not let in: in LiveKit's words, which some applications look for, and then in words that say what to
 /// change.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("invalid authorization header. Must start with Bearer")]
     Authorization,
     #[error("{words}: {0}", words = token_words(.0))]
@@ -159,7 +159,7 @@ fn attempt(
     headers: &HeaderMap,
     client: SocketAddr,
 ) -> Result<JoinAttempt, Refusal> {
-    let token = access_token(query, headers)?;
+    let token = access_token(&query.access_token, headers)?;
     let grant = app.admission.keys.verify(token, unix_now())?;
     if let Some(room) = &query.room {
         grant.require_room(&RoomName::new(room))?;
@@ -169,14 +169,18 @@ fn attempt(
     Ok(JoinAttempt::new(grant, request, from_loopback)?)
 }
 
-fn access_token<'a>(query: &'a JoinQuery, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+/// The token in the header, or else the one in the query.
+pub(super) fn access_token<'a>(
+    in_query: &'a str,
+    headers: &'a HeaderMap,
+) -> Result<&'a str, Refusal> {
     match headers.get(header::AUTHORIZATION) {
         Some(value) => value
             .to_str()
             .ok()
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or(Refusal::Authorization),
-        None => Ok(&query.access_token),
+        None => Ok(in_query),
     }
 }
 

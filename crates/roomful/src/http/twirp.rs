@@ -4,6 +4,7 @@
 //! whatever the request's encoding. Scripts of any origin may ask: the token protects, not the origin, and a browser
 //! adds none by itself.
 
+mod agent_dispatch;
 mod answer;
 mod error;
 mod json_defaults;
@@ -44,8 +45,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is there in LiveKit and not here: known services answer so to every method.
-const UNIMPLEMENTED: &[&str] =
-    &["livekit.AgentDispatchService", "livekit.Egress", "livekit.Ingress", "livekit.SIP"];
+const UNIMPLEMENTED: &[&str] = &["livekit.Egress", "livekit.Ingress", "livekit.SIP"];
 
 /// The token may come in the query, too.
 #[derive(Deserialize)]
@@ -89,14 +89,20 @@ async fn perform(
     if UNIMPLEMENTED.contains(&service) {
         return Err(TwirpError::unimplemented(format!("{service} is not there in this server")));
     }
-    if service != room_service::NAME || !room_service::METHODS.contains(&method) {
-        return Err(TwirpError::no_route(request.method(), path));
-    }
+    let read_request = match service {
+        room_service::NAME if room_service::METHODS.contains(&method) => {
+            room_service::administration
+        }
+        agent_dispatch::NAME if agent_dispatch::METHODS.contains(&method) => {
+            agent_dispatch::administration
+        }
+        _ => return Err(TwirpError::no_route(request.method(), path)),
+    };
     let encoding = Encoding::of(request.headers(), path)?;
     // Before the body: strangers shall not have it read.
     let grant = grant(app, query, request.headers())?;
     let body = read(request.into_body()).await?;
-    let what = room_service::administration(method, &Message::new(encoding, &body), &grant)?;
+    let what = read_request(method, &Message::new(encoding, &body), &grant)?;
     let reply = administer(app, what).await?;
     answer::encode(reply, encoding)
 }

@@ -23,6 +23,7 @@ use super::lanes::Lanes;
 use super::links::{Links, Neighbours};
 use super::readiness::Readiness;
 use super::{Answer, Envelope, Mail, Outbox, WorkerSeed};
+use crate::agents::AgentsHandle;
 use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{BusyMeter, Directory, WorkerIndex};
 use crate::udp::{SendQueue, UdpSocket, is_fatal};
@@ -84,6 +85,7 @@ struct State {
     asked: BTreeMap<RequestId, Answer>,
     last_request: RequestId,
     notices: Option<Notices>,
+    agents: AgentsHandle,
     sends: SendQueue,
     /// Datagrams the kernel did not take.
     unsent: u64,
@@ -96,8 +98,17 @@ impl EventLoop {
         seed: WorkerSeed,
         mails: mpsc::Receiver<Envelope>,
     ) -> io::Result<(Self, Waker)> {
-        let WorkerSeed { index, directory, neighbours, ufrags, mut socket, sfu, seed, notices } =
-            seed;
+        let WorkerSeed {
+            index,
+            directory,
+            neighbours,
+            ufrags,
+            mut socket,
+            sfu,
+            seed,
+            notices,
+            agents,
+        } = seed;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -114,6 +125,7 @@ impl EventLoop {
             asked: BTreeMap::new(),
             last_request: RequestId(0),
             notices,
+            agents,
             sends: SendQueue::new(),
             unsent: 0,
             next_timeout: now,
@@ -303,6 +315,7 @@ impl State {
                 self.asked.insert(self.last_request, reply);
                 self.sfu.administer(self.last_request, *what, now);
             }
+            Mail::Job(job) => self.sfu.handle_job(*job, now),
             Mail::Message { .. } | Mail::Alive { .. } | Mail::Lane(_) | Mail::Shutdown => return,
         }
         self.drain(now);

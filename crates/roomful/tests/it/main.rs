@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; helpers outside of test functions count, too"
 )]
 
+mod agents;
 mod api;
 mod command_line;
 mod http;

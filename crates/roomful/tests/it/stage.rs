@@ -259,14 +259,24 @@ pub(crate) fn token(room: &str, identity: &str) -> String {
     token_until(room, identity, 60)
 }
 
+/// A token of the tests' key for what `change` makes of the grant, valid for a minute.
+pub(crate) fn token_with(room: &str, identity: &str, change: impl FnOnce(&mut Grant)) -> String {
+    let mut grant = Grant::new(Identity::new(identity), identity, RoomName::new(room));
+    change(&mut grant);
+    sign(&grant, 60)
+}
+
 /// A token of the tests' key that ends in so many seconds.
 pub(crate) fn token_until(room: &str, identity: &str, seconds: i64) -> String {
-    let grant = Grant::new(Identity::new(identity), identity, RoomName::new(room));
+    sign(&Grant::new(Identity::new(identity), identity, RoomName::new(room)), seconds)
+}
+
+fn sign(grant: &Grant, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut keys = ApiKeys::default();
     keys.insert(ApiKey::new(KEY), ApiSecret::new(SECRET));
     let expires = UnixTime(now.checked_add_signed(seconds).unwrap());
-    keys.sign(&grant, UnixTime(now), expires).unwrap()
+    keys.sign(grant, UnixTime(now), expires).unwrap()
 }
 
 /// A token of the tests' key for the server API, valid for a minute.

@@ -28,6 +28,11 @@ pub(super) fn encode(reply: Reply, encoding: Encoding) -> Result<Response, Twirp
         Reply::Payload(payload) => {
             body(&proto::PerformRpcResponse { payload }, &shapes::PAYLOAD, encoding)
         }
+        Reply::Dispatch(dispatch) => body(&*dispatch, &shapes::DISPATCH, encoding),
+        Reply::Dispatches(agent_dispatches) => {
+            let list = proto::ListAgentDispatchResponse { agent_dispatches };
+            body(&list, &shapes::DISPATCHES, encoding)
+        }
         // The answers that say nothing are all alike.
         Reply::Done => body(&proto::SendDataResponse {}, &shapes::EMPTY, encoding),
     }?;

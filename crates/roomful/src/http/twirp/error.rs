@@ -130,9 +130,12 @@ impl From<AdministrationError> for TwirpError {
         let code = match &error {
             AdministrationError::NoRoom
             | AdministrationError::NoParticipant
-            | AdministrationError::NoTrack => Code::NotFound,
+            | AdministrationError::NoTrack
+            | AdministrationError::NoDispatch => Code::NotFound,
             AdministrationError::UnmuteDisabled => Code::FailedPrecondition,
-            AdministrationError::OverLimit(_) => Code::InvalidArgument,
+            AdministrationError::OverLimit(_) | AdministrationError::Deployment(_) => {
+                Code::InvalidArgument
+            }
             AdministrationError::Rpc(error) => rpc_code(error),
         };
         Self::new(code, error.to_string())

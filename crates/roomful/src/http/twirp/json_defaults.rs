@@ -4,6 +4,10 @@
 
 use serde_json::{Map, Value, json};
 
+mod agents;
+
+pub(super) use agents::{DISPATCH, DISPATCHES};
+
 /// The fields of one message, and what each is when it is empty.
 pub(super) struct Shape(&'static [(&'static str, Empty)]);
 

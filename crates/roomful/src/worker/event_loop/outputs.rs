@@ -53,6 +53,7 @@ impl State {
                 }
                 Output::Reachable { ufrag } => self.ufrags.insert(ufrag, self.index),
                 Output::Unreachable { ufrag } => self.ufrags.remove(&ufrag),
+                Output::Agents(request) => self.agents.ask(request),
                 Output::Event(event) => {
                     log_event(&event);
                     self.directory.handle_event(self.index, &event);

@@ -53,6 +53,7 @@ impl Stage {
         let (mailbox, mails) = mpsc::channel(1024);
         let directory = Directory::new(1, Spreading::Never, Instant::now());
         let index = WorkerIndex(0);
+        let (agents, _) = crate::agents::channel();
         let seed = WorkerSeed {
             index,
             directory,
@@ -62,6 +63,7 @@ impl Stage {
             sfu,
             seed: Seed(1),
             notices: None,
+            agents,
         };
         let (event_loop, _waker) = EventLoop::new(seed, mails).unwrap();
         let events = Events::with_capacity(8);
