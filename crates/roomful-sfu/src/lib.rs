@@ -11,6 +11,8 @@ mod demand;
 mod demux;
 pub mod egress;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod ids;
 pub mod join;
 pub mod keyframes;
@@ -31,7 +33,7 @@ mod signalling;
 pub mod speakers;
 mod stun;
 mod subscription;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
 mod timers;
 pub mod token;

@@ -1,4 +1,4 @@
-//! The one clock reading of this crate's tests: every other instant is counted from it.
+//! The one clock reading of this crate's tests and fuzz targets: every other instant is counted from it.
 
 use std::time::Instant;
 

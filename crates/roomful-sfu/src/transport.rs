@@ -106,6 +106,11 @@ pub(crate) enum OfferError {
         "the offer has {found} media sections and {MAX_SECTIONS} are allowed: unpublish or unsubscribe first"
     )]
     TooManySections { found: usize },
+    #[error(
+        "the answer would have other sections than the offer, which leaves out some of the offer before or has some that \
+         are neither audio, video nor data"
+    )]
+    OtherSections,
 }
 
 /// Bounds what one participant can make the server keep. Every remote track takes a section at a
@@ -207,8 +212,14 @@ impl Transport {
         let accepted = self.rtc.sdp_api().accept_offer(offer);
         self.drain();
         let answer = accepted.map_err(|error| OfferError::Unacceptable(error.to_string()))?;
-        self.unlabelled_answer = answer.to_sdp_string();
-        let mut negotiated = Negotiated::read(sdp, &self.unlabelled_answer);
+        let answer = answer.to_sdp_string();
+        let mut negotiated = Negotiated::read(sdp, &answer);
+        // Each is answered in its place (RFC 8829 §5.3.1): by it they are known from now on.
+        let answered = negotiated.sections.iter().map(|section| &section.mid);
+        if !offered.iter().map(|section| &section.mid).eq(answered) {
+            return Err(OfferError::OtherSections);
+        }
+        self.unlabelled_answer = answer;
         for (section, offer) in negotiated.sections.iter_mut().zip(&offered) {
             section.rids.clone_from(&offer.rids);
             let kept = self.kept_ssrcs(offer);
@@ -415,6 +426,13 @@ fn candidate(protocol: Protocol, address: SocketAddr) -> Result<Candidate, IceEr
             Candidate::builder().tcp().host(address).tcptype(net::TcpType::Passive).build()
         }
     }
+}
+
+/// What a STUN message ends in that is sealed with a password (RFC 8489 §14.5).
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn stun_integrity(password: &str, message: &[u8]) -> [u8; 20] {
+    let provider = str0m::crypto::from_feature_flags();
+    provider.sha1_hmac_provider.sha1_hmac(password.as_bytes(), &[message])
 }
 
 impl fmt::Debug for Transport {
