@@ -77,12 +77,15 @@ impl DtlsProvider for KeyTap {
             DtlsVersion::Dtls13 => Dtls::new_13(config, certificate, now),
             _ => Dtls::new_auto(config, certificate, now),
         };
-        Ok(Box::new(TappedDtls { dtls }))
+        Ok(Box::new(TappedDtls { dtls, aside: Some(Vec::new()) }))
     }
 }
 
 struct TappedDtls {
     dtls: Dtls,
+    /// Where outputs are looked at before they are passed on, until the keys have come: `str0m` would make four
+    /// ciphers of them that nobody uses, 6 kB for each participant.
+    aside: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for TappedDtls {
@@ -103,10 +106,26 @@ impl DtlsInstance for TappedDtls {
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let role = if self.dtls.is_active() { DtlsRole::Client } else { DtlsRole::Server };
-        let output = self.dtls.poll_output(buffer);
-        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
-            EXPORTED.set(keys(material, *profile, role));
-        }
+        let Some(mut aside) = self.aside.take() else { return self.dtls.poll_output(buffer) };
+        aside.resize(buffer.len(), 0);
+        let output = match self.dtls.poll_output(&mut aside) {
+            DtlsOutput::KeyingMaterial(material, profile) => {
+                EXPORTED.set(keys(&material, profile, role));
+                return self.dtls.poll_output(buffer);
+            }
+            DtlsOutput::Packet(packet) => DtlsOutput::Packet(copied(packet, buffer)),
+            DtlsOutput::PeerCert(der) => DtlsOutput::PeerCert(copied(der, buffer)),
+            DtlsOutput::ApplicationData(data) => DtlsOutput::ApplicationData(copied(data, buffer)),
+            DtlsOutput::BufferTooSmall { needed } => DtlsOutput::BufferTooSmall { needed },
+            DtlsOutput::Connected => DtlsOutput::Connected,
+            DtlsOutput::Timeout(at) => DtlsOutput::Timeout(at),
+            DtlsOutput::CloseNotify => DtlsOutput::CloseNotify,
+            _ => {
+                tracing::warn!("DTLS asks for something that is not known here");
+                DtlsOutput::CloseNotify
+            }
+        };
+        self.aside = Some(aside);
         output
     }
 
@@ -137,6 +156,13 @@ impl DtlsInstance for TappedDtls {
     fn close(&mut self) -> Result<(), DtlsImplError> {
         self.dtls.close()
     }
+}
+
+/// `bytes` in `buffer`, which is as long as what they come from.
+fn copied<'a>(bytes: &[u8], buffer: &'a mut [u8]) -> &'a [u8] {
+    let length = bytes.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&bytes[..length]);
+    &buffer[..length]
 }
 
 fn keys(material: &[u8], profile: DtlsProfile, role: DtlsRole) -> Option<MasterKeys> {
