@@ -88,7 +88,7 @@ pub struct MediaDrops {
     pub malformed: u64,
     /// Of no stream or payload type that was negotiated.
     pub unknown: u64,
-    /// Asked for again while too many others were.
+    /// Asked for again while too many others were, or more often than a subscriber may.
     pub repeats: u64,
     /// For another part of the room, while too much waited for the link.
     pub links: u64,
@@ -251,10 +251,11 @@ impl MediaPlane {
         section: Section,
         ssrcs: OutgoingSsrcs,
         first_seq: u16,
+        now: Instant,
     ) -> Option<FeedKey> {
         let track = self.tracks.get_mut(key)?;
         let feeds = &mut self.sessions.get_mut(session)?.feeds;
-        let slot = track.insert(Feed::new(session, section, ssrcs, track.kind, first_seq));
+        let slot = track.insert(Feed::new(session, section, ssrcs, track.kind, first_seq, now));
         feeds.insert(ssrcs.media, (key, slot));
         if let Some(repair) = ssrcs.repair {
             feeds.insert(repair, (key, slot));

@@ -22,6 +22,11 @@ use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 /// larger only asks for room that stays unused.
 pub(super) const OVERHEAD: usize = 64;
 
+/// Repeats a subscriber may ask for beyond one for each packet sent: at the start, and after any time without
+/// loss. A burst that loses half a second of 4 Mb/s fits. Larger lets one who asks for everything again and again
+/// draw that much more, smaller leaves bursts unrepaired.
+const MOST_REPEATS_LEFT: u16 = 256;
+
 /// See the module text.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -35,6 +40,9 @@ pub(crate) struct Feed {
     sent: SentPackets,
     /// Extended sequence number of the next retransmission, in a stream of its own (RFC 4588 §4).
     repair_seq: u64,
+    /// How many packets may be repeated: each packet sent adds one, so that repeats at most double the bitrate,
+    /// whatever the subscriber claims to have lost.
+    repeats_left: u16,
     /// What was sent, for sender reports.
     pub(super) stream: SentStream,
     pub(super) newest: Option<Newest>,
@@ -65,6 +73,8 @@ pub(super) enum Fed {
     Left,
     /// The buffer is full: nothing was decided yet.
     Full,
+    /// The subscriber has asked for more repeats than it may.
+    Refused,
 }
 
 impl Feed {
@@ -74,6 +84,7 @@ impl Feed {
         ssrcs: OutgoingSsrcs,
         kind: MediaKind,
         first_seq: u16,
+        now: Instant,
     ) -> Self {
         // RFC 7587 §4.1, and every video codec's.
         let clock_rate = match kind {
@@ -87,8 +98,9 @@ impl Feed {
             egress: Egress::new(kind, first_seq),
             format: None,
             format_of: None,
-            sent: SentPackets::default(),
+            sent: SentPackets::new(now),
             repair_seq: u64::from(first_seq & 0x7fff),
+            repeats_left: MOST_REPEATS_LEFT,
             stream: SentStream::new(clock_rate),
             newest: None,
             keyframe_timer: None,
@@ -160,20 +172,20 @@ impl Feed {
         let offset = header.timestamp.wrapping_sub(kept.timestamp as u32);
         self.newest = Some(Newest { layer: kept.layer, offset });
         if format.repair.is_some() {
+            self.repeats_left = MOST_REPEATS_LEFT.min(self.repeats_left + 1);
             let vp8 = header.vp8;
             let sent = Sent {
                 seq: header.seq,
                 position: place.position,
                 timestamp: header.timestamp,
                 vp8,
-                repeated: None,
             };
             self.sent.insert(sent, now);
         }
         Fed::Sent
     }
 
-    /// Sends a packet again that was lost on the way (RFC 4588).
+    /// Sends a packet again that was lost on the way (RFC 4588), as long as the subscriber has repeats left.
     pub(super) fn repeat(
         &mut self,
         sequence: u16,
@@ -182,6 +194,9 @@ impl Feed {
         now: Instant,
         into: &mut TransmitBuffer,
     ) -> Fed {
+        if self.repeats_left == 0 {
+            return Fed::Refused;
+        }
         let Some(sent) = self.sent.take_for_repeat(sequence, now) else { return Fed::Left };
         let Some((kept, payload)) = ring.get(sent.position) else { return Fed::Left };
         if !into.has_room(payload.len() + OVERHEAD) {
@@ -210,6 +225,7 @@ impl Feed {
             return Fed::Left;
         }
         self.repair_seq += 1;
+        self.repeats_left -= 1;
         Fed::Sent
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::feed::Fed;
 use super::track::Progress;
-use super::{FeedKey, MediaPlane, SessionKey, Timer, TrackKey, feed};
+use super::{FeedKey, MediaPlane, SessionKey, Timer, TrackKey};
 use crate::egress::Layer;
 use crate::transmit::TransmitBuffer;
 use crate::transport::Section;
@@ -80,13 +81,16 @@ impl MediaPlane {
 
     fn poll_repeats(&mut self, now: Instant, into: &mut TransmitBuffer) -> bool {
         while let Some((key, sequence)) = self.repeats.front().copied() {
-            let Self { sessions, tracks, .. } = &mut *self;
+            let Self { sessions, tracks, drops, .. } = &mut *self;
             if let Some((feed, ring)) =
                 tracks.get_mut(key.track).and_then(|track| track.feed_and_ring(key.slot))
                 && let Some(session) = sessions.get_mut(feed.session)
-                && feed.repeat(sequence, ring, session, now, into) == feed::Fed::Full
             {
-                return false;
+                match feed.repeat(sequence, ring, session, now, into) {
+                    Fed::Full => return false,
+                    Fed::Refused => drops.repeats += 1,
+                    Fed::Sent | Fed::Left => {}
+                }
             }
             self.repeats.pop_front();
         }

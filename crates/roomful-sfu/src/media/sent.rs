@@ -26,60 +26,92 @@ pub(super) struct Sent {
     pub(super) position: Position,
     pub(super) timestamp: u32,
     pub(super) vp8: Option<Vp8Rewrite>,
-    pub(super) repeated: Option<Instant>,
 }
 
 /// See the module text. Takes no memory until something is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SentPackets {
-    slots: Vec<Option<(Sent, Instant)>>,
+    slots: Box<[Slot]>,
+    /// What times in the slots count from.
+    epoch: Instant,
 }
 
+/// A [`Sent`] and its times in 32 bytes: there are hundreds for each subscriber.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    position: Position,
+    /// The low bits of the sequence number: packets remembered together are closer than these tell apart.
+    seq: u32,
+    timestamp: u32,
+    vp8: Option<Vp8Rewrite>,
+    sent: Moment,
+    repeated: Moment,
+}
+
+/// Milliseconds since an epoch, and one; 0 for never. Wraps after 49 days, which only the pause and the age of a
+/// packet could take for recent, once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Moment(u32);
+
+const _: () = assert!(size_of::<Slot>() <= 32);
+
 impl SentPackets {
+    /// Nothing sent yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { slots: Box::default(), epoch: now }
+    }
+
     /// Takes note of a packet sent at `now`.
     pub(super) fn insert(&mut self, sent: Sent, now: Instant) {
         if self.slots.is_empty() {
-            self.slots = vec![None; FIRST];
+            self.slots = vec![Slot::default(); FIRST].into();
         }
-        let young = |(_, at): &(Sent, Instant)| now.saturating_duration_since(*at) < KEEP;
-        while self.slots.len() < MOST && self.slot(sent.seq).is_some_and(|former| young(&former)) {
+        let now = self.moment(now);
+        let seq = sent.seq as u32;
+        while self.slots.len() < MOST && self.slots[self.index(seq)].sent.is_within(KEEP, now) {
             self.grow();
         }
-        let index = self.index(sent.seq);
-        self.slots[index] = Some((sent, now));
+        let Sent { position, timestamp, vp8, .. } = sent;
+        self.slots[self.index(seq)] =
+            Slot { position, seq, timestamp, vp8, sent: now, repeated: Moment::default() };
     }
 
     /// The packet last sent under `sequence`, if it is remembered and was not repeated just now. It counts as repeated.
     pub(super) fn take_for_repeat(&mut self, sequence: u16, now: Instant) -> Option<Sent> {
-        if self.slots.is_empty() {
+        let now = self.moment(now);
+        let index = self.index(u32::from(sequence));
+        let slot = self.slots.get_mut(index)?;
+        let is_it = slot.sent != Moment::default() && slot.seq as u16 == sequence;
+        if !is_it || slot.repeated.is_within(LEAST_PAUSE, now) {
             return None;
         }
-        let index = self.index(u64::from(sequence));
-        let (sent, _) = self.slots[index].as_mut()?;
-        let recent = |at: Instant| now.saturating_duration_since(at) < LEAST_PAUSE;
-        if sent.seq as u16 != sequence || sent.repeated.is_some_and(recent) {
-            return None;
-        }
-        sent.repeated = Some(now);
-        Some(*sent)
+        slot.repeated = now;
+        let Slot { position, timestamp, vp8, .. } = *slot;
+        Some(Sent { seq: u64::from(slot.seq), position, timestamp, vp8 })
     }
 
-    fn slot(&self, seq: u64) -> Option<(Sent, Instant)> {
-        self.slots[self.index(seq)]
+    fn moment(&self, now: Instant) -> Moment {
+        let elapsed = now.saturating_duration_since(self.epoch).as_millis();
+        Moment((elapsed as u32).wrapping_add(1).max(1))
     }
 
-    fn index(&self, seq: u64) -> usize {
+    fn index(&self, seq: u32) -> usize {
         // A power of two, so that 16-bit sequence numbers find the place of extended ones.
-        (seq % self.slots.len().max(1) as u64) as usize
+        seq as usize % self.slots.len().max(1)
     }
 
     fn grow(&mut self) {
-        let former = std::mem::take(&mut self.slots);
-        self.slots = vec![None; former.len() * 2];
-        for (sent, at) in former.into_iter().flatten() {
-            let index = self.index(sent.seq);
-            self.slots[index] = Some((sent, at));
+        let grown = vec![Slot::default(); self.slots.len() * 2].into();
+        let former = std::mem::replace(&mut self.slots, grown);
+        for slot in former.into_iter().filter(|slot| slot.sent != Moment::default()) {
+            self.slots[self.index(slot.seq)] = slot;
         }
+    }
+}
+
+impl Moment {
+    fn is_within(self, span: Duration, now: Self) -> bool {
+        self != Self::default() && u128::from(now.0.wrapping_sub(self.0)) < span.as_millis()
     }
 }
 
@@ -89,13 +121,13 @@ mod tests {
     use crate::testing::start_of_time;
 
     fn sent(seq: u64) -> Sent {
-        Sent { seq, position: Position(seq + 7), timestamp: 0, vp8: None, repeated: None }
+        Sent { seq, position: Position(seq + 7), timestamp: 0, vp8: None }
     }
 
     #[test]
     fn what_was_sent_within_a_second_can_be_repeated_across_the_wrap() {
         let now = start_of_time();
-        let mut packets = SentPackets::default();
+        let mut packets = SentPackets::new(now);
         for seq in 65_000..66_000 {
             packets.insert(sent(seq), now);
         }
@@ -109,7 +141,7 @@ mod tests {
     #[test]
     fn old_packets_are_forgotten_rather_than_memory_taken() {
         let mut now = start_of_time();
-        let mut packets = SentPackets::default();
+        let mut packets = SentPackets::new(now);
         for seq in 0..2_000 {
             packets.insert(sent(seq), now);
             now += Duration::from_millis(20);
@@ -122,7 +154,7 @@ mod tests {
     #[test]
     fn nothing_is_repeated_twice_at_once() {
         let now = start_of_time();
-        let mut packets = SentPackets::default();
+        let mut packets = SentPackets::new(now);
         packets.insert(sent(5), now);
         assert!(packets.take_for_repeat(5, now).is_some());
         assert!(packets.take_for_repeat(5, now + LEAST_PAUSE / 2).is_none());

@@ -90,7 +90,10 @@ impl Stage {
         ];
         let mut feeds = ways.map(|(section, ssrcs, track)| {
             let section = Section::from_index(section);
-            let feed = self.plane.add_feed(from.tracks[track], to.key, section, ssrcs, 40).unwrap();
+            let feed = self
+                .plane
+                .add_feed(from.tracks[track], to.key, section, ssrcs, 40, self.now)
+                .unwrap();
             self.plane.set_wanted(feed, Some(Layer::LOW), self.now);
             feed
         });
@@ -244,6 +247,28 @@ fn a_lost_packet_is_sent_again_as_a_retransmission_of_the_same_content() {
     assert_eq!((again[0].payload_type, again[0].ssrc), (97, 8));
     assert_eq!(again[0].payload[..2], lost.sequence.to_be_bytes(), "RFC 4588 §4: its first number");
     assert_eq!(again[0].payload[2..], DELTA);
+}
+
+#[test]
+fn who_asks_for_everything_again_and_again_draws_at_most_twice_the_bitrate() {
+    let mut stage = Stage::new();
+    let (mut ann, mut bob) = (stage.join(1), stage.join(2));
+    stage.subscribe(&bob, &ann);
+    stage.send(&mut ann, PICTURES, &KEYFRAME);
+    let (mut forwarded, mut repeated) = (0, 0);
+    for _ in 0..500 {
+        stage.send(&mut ann, PICTURES, &DELTA);
+        let read = bob.read(&stage.drain());
+        forwarded += read.len();
+        let newest = read.last().unwrap().sequence;
+        let all = (0..50).map(|back| newest.wrapping_sub(back));
+        let mut nack = bob.rtcp(|writer| assert!(writer.nack(Ssrc(1), Ssrc(7), all)));
+        stage.later(Duration::from_millis(30));
+        stage.plane.handle_datagram(bob.key, &mut nack, stage.now);
+        repeated += bob.read(&stage.drain()).iter().filter(|one| one.ssrc == 8).count();
+    }
+    assert!((500..=500 + 256 + 1).contains(&repeated), "{repeated} repeats of {forwarded}");
+    assert!(stage.plane.drops().repeats > 10_000);
 }
 
 #[test]

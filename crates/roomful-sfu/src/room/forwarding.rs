@@ -48,7 +48,7 @@ impl Room {
     }
 
     /// Lets the media plane forward a subscription, if both its ends are known and it does not yet.
-    pub(super) fn begin_feed(&mut self, id: ParticipantId, track: &TrackSid) {
+    pub(super) fn begin_feed(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
         let Some(subscription) = participant.subscriptions.get(track) else { return };
         let (Some(section), None) = (subscription.section, subscription.feed) else { return };
@@ -60,7 +60,7 @@ impl Room {
         let agreed = transport.negotiated().sections.get(section.index());
         let Some(ssrcs) = agreed.and_then(|agreed| agreed.outgoing) else { return };
         let first_seq = self.rng.u16(..);
-        let feed = self.media.add_feed(from, participant.session, section, ssrcs, first_seq);
+        let feed = self.media.add_feed(from, participant.session, section, ssrcs, first_seq, now);
         let subscription =
             self.participants.get_mut(&id).and_then(|one| one.subscriptions.get_mut(track));
         if let Some(subscription) = subscription {

@@ -296,7 +296,7 @@ impl Room {
     /// Sets what is forwarded of one subscription: nothing before media can flow or while the track
     /// is muted, and otherwise the layer its wishes come to.
     pub(super) fn apply_wishes(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
-        self.begin_feed(id, track);
+        self.begin_feed(id, track, now);
         let Some(participant) = self.participants.get(&id) else { return };
         let Some(subscription) = participant.subscriptions.get(track) else { return };
         let Some(feed) = subscription.feed else { return };

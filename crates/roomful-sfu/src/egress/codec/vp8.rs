@@ -33,20 +33,20 @@ pub(super) fn starts_keyframe(payload: &[u8]) -> bool {
 /// that patches while it serializes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vp8Rewrite {
-    descriptor: Descriptor,
     counters: Counters,
 }
 
 impl Vp8Rewrite {
-    /// Writes the new values into the payload this was made for, or a copy of it. Bytes past the
-    /// end of a shorter payload are left out.
+    /// Writes the new values into the payload this was made for, or a copy of it. One without a descriptor
+    /// is left as it is.
     pub fn apply(&self, payload: &mut [u8]) {
+        let Some(descriptor) = Descriptor::parse(payload) else { return };
         let mut set = |at: usize, byte: u8| {
             if let Some(target) = payload.get_mut(at) {
                 *target = byte;
             }
         };
-        if let (Some(field), Some(id)) = (self.descriptor.picture_id, self.counters.picture_id) {
+        if let (Some(field), Some(id)) = (descriptor.picture_id, self.counters.picture_id) {
             let [high, low] = id.to_be_bytes();
             match field.long {
                 true => {
@@ -56,11 +56,10 @@ impl Vp8Rewrite {
                 false => set(field.at, low),
             }
         }
-        if let (Some(field), Some(index)) = (self.descriptor.tl0_pic_idx, self.counters.tl0_pic_idx)
-        {
+        if let (Some(field), Some(index)) = (descriptor.tl0_pic_idx, self.counters.tl0_pic_idx) {
             set(field.at, index);
         }
-        if let (Some(field), Some(index)) = (self.descriptor.key_idx, self.counters.key_idx) {
+        if let (Some(field), Some(index)) = (descriptor.key_idx, self.counters.key_idx) {
             set(field.at, (field.octet & !KEY_IDX) | index);
         }
     }
@@ -123,7 +122,7 @@ impl Continuity {
         if newest {
             self.last.update(counters);
         }
-        let rewrite = Vp8Rewrite { descriptor, counters };
+        let rewrite = Vp8Rewrite { counters };
         (self.shift != Shift::default() && counters != Counters::default()).then_some(rewrite)
     }
 }
