@@ -5,7 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Silence on both paths after which others see a participant as reconnecting. The WebSocket is pinged every
+/// Silence on both paths after which the WebSocket is pinged, and between two pings of a silent one. Longer
+/// notices those who are lost later, shorter costs phones battery.
+const PING_AFTER: Duration = Duration::from_secs(1);
+
+/// Time between two pings of the WebSocket of one whose media speaks for it: proxies close connections on which
+/// nothing happens, the common ones after 60 s. Shorter is work for nothing.
+const KEPT_OPEN: Duration = Duration::from_secs(15);
+
+/// Silence on both paths after which others see a participant as reconnecting. A silent WebSocket is pinged every
 /// second, so two missed answers: shorter marks people on a bad network for a single lost packet, longer
 /// leaves a frozen picture looking alive (3 s at most are wanted).
 const LOST_AFTER: Duration = Duration::from_millis(2_000);
@@ -34,6 +42,7 @@ pub(crate) struct Liveness {
     connection: Instant,
     media: Option<Instant>,
     closed: Option<Instant>,
+    pinged: Instant,
     /// What others take the participant for: what they were last told.
     pub(crate) told: Presence,
 }
@@ -51,7 +60,7 @@ pub(crate) enum Presence {
 
 impl Liveness {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { connection: now, media: None, closed: None, told: Presence::Present }
+        Self { connection: now, media: None, closed: None, pinged: now, told: Presence::Present }
     }
 
     /// Something arrived on the WebSocket, or it is a new one.
@@ -82,10 +91,25 @@ impl Liveness {
         }
     }
 
-    /// When [`Liveness::presence`] changes next if nothing more is heard.
-    pub(crate) fn next_change(&self, now: Instant) -> Instant {
+    /// Whether the WebSocket is to be pinged now; if so, it counts as pinged.
+    pub(crate) fn poll_ping(&mut self, now: Instant) -> bool {
+        let is_due = self.ping_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.pinged = now;
+        }
+        is_due
+    }
+
+    /// When to look at it again if nothing more is heard: [`Liveness::presence`] changes, or a ping is due.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Instant {
         let lost = self.lost_at();
-        if lost > now { lost } else { self.gone_at() }
+        let change = if lost > now { lost } else { self.gone_at() };
+        self.ping_at().map_or(change, |ping| ping.min(change))
+    }
+
+    fn ping_at(&self) -> Option<Instant> {
+        let silent = (self.heard() + PING_AFTER).max(self.pinged + PING_AFTER);
+        self.closed.is_none().then(|| silent.min(self.pinged + KEPT_OPEN))
     }
 
     fn heard(&self) -> Instant {
@@ -163,15 +187,48 @@ mod tests {
     }
 
     #[test]
-    fn the_next_change_is_when_presence_changes() {
+    fn presence_changes_only_at_its_timeouts() {
         let mut liveness = Liveness::new(start());
         liveness.handle_media(after(1.0));
         let mut now = after(1.0);
         let mut seen = vec![liveness.presence(now)];
         while seen.last() != Some(&Presence::Gone) {
-            now = liveness.next_change(now);
+            now = liveness.poll_timeout(now);
+            liveness.poll_ping(now);
             seen.push(liveness.presence(now));
         }
+        seen.dedup();
         assert_eq!(seen, [Presence::Present, Presence::Lost, Presence::Gone]);
+    }
+
+    /// The seconds at which a WebSocket is pinged until `end`, with something heard of it on the media path at
+    /// `heard`.
+    fn pings(end: u8, heard: impl Fn(u8) -> bool) -> Vec<u8> {
+        let mut liveness = Liveness::new(start());
+        let mut pinged = Vec::new();
+        for second in 0..end {
+            let now = after(f32::from(second));
+            if heard(second) {
+                liveness.handle_media(now);
+            }
+            if liveness.poll_ping(now) {
+                pinged.push(second);
+            }
+        }
+        pinged
+    }
+
+    #[test]
+    fn a_silent_websocket_is_pinged_every_second_and_a_busy_one_to_keep_it_open() {
+        assert_eq!(pings(6, |_| false), [1, 2, 3, 4, 5]);
+        assert_eq!(pings(40, |_| true), [15, 30]);
+        assert_eq!(pings(10, |second| second < 5), [5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_closed_websocket_is_not_pinged() {
+        let mut liveness = Liveness::new(start());
+        liveness.handle_close(after(0.5));
+        assert!(!liveness.poll_ping(after(5.0)));
     }
 }

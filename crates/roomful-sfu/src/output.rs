@@ -20,6 +20,11 @@ pub enum Output {
         /// The message, yet to be encoded as the connection's frames (protobuf or JSON).
         message: Box<SignalResponse>,
     },
+    /// Ask the other end of this connection for a sign of life, which comes back as [`crate::Sfu::handle_alive`].
+    Ping {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// Close that connection after everything sent on it so far; the core has forgotten it.
     Close {
         /// The connection to close.

@@ -113,6 +113,9 @@ pub(crate) enum RoomOutput {
         connection: ConnectionId,
         change: Change,
     },
+    Ping {
+        connection: ConnectionId,
+    },
     Close {
         connection: ConnectionId,
     },

@@ -387,6 +387,9 @@ impl Sfu {
                         self.outputs.push_back(Output::Message { connection, message });
                     }
                 }
+                RoomOutput::Ping { connection } => {
+                    self.outputs.push_back(Output::Ping { connection });
+                }
                 RoomOutput::Close { connection } => {
                     self.connections.remove(&connection);
                     self.outputs.push_back(Output::Close { connection });

@@ -37,7 +37,6 @@ pub struct World {
     pub(crate) seats: Vec<Seat>,
     sockets: BTreeMap<ConnectionId, Socket>,
     routes: BTreeMap<SocketAddr, ClientId>,
-    heartbeat: Instant,
     events: Vec<SfuEvent>,
     replies: api::Replies,
     notices: Vec<proto::WebhookEvent>,
@@ -97,9 +96,6 @@ const SERVER: SocketAddr =
 
 /// The time of day when a world begins, in milliseconds.
 const UNIX_MILLIS_AT_START: u64 = 1_700_000_000_000;
-
-/// How often the shell pings each WebSocket.
-const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// How long a participant that fell silent may still be sent anything.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
@@ -164,7 +160,6 @@ impl World {
             seats: Vec::new(),
             sockets: BTreeMap::new(),
             routes: BTreeMap::new(),
-            heartbeat: start + HEARTBEAT,
             events: Vec::new(),
             replies: api::Replies::default(),
             notices: Vec::new(),
@@ -364,7 +359,7 @@ impl World {
         let clients = self.seats.iter().filter(|seat| seat.is_running()).map(|seat| seat.wake);
         let parts = self.parts.iter().map(|part| part.timeout);
         let network = self.network.poll_timeout().into_iter().chain(self.links.poll_timeout());
-        clients.chain(parts).chain(network).chain([self.heartbeat]).min()
+        clients.chain(parts).chain(network).min()
     }
 
     /// Everything that is due now, once.
@@ -379,10 +374,6 @@ impl World {
                 self.drain(PartIndex(index));
                 self.notice_spinning(PartIndex(index));
             }
-        }
-        if self.heartbeat <= self.now {
-            self.heartbeat += HEARTBEAT;
-            self.ping_everyone();
         }
         let due = |seat: &Seat| seat.is_running() && seat.wake <= self.now;
         let due: Vec<usize> =

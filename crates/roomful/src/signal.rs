@@ -11,7 +11,7 @@ use roomful_sfu::frame::{self, EncodedFrame, Encoding, Frame, FrameError, MAX_FR
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
 use crate::worker::{CloseCause, Mail, Outgoing, WorkerHandle, outbox};
@@ -20,10 +20,6 @@ use crate::worker::{CloseCause, Mail, Outgoing, WorkerHandle, outbox};
 /// a reason; beyond it the connection may just break, since the rest is never read. Larger lets one connection
 /// take more memory, smaller leaves honest mistakes without their reason.
 pub(crate) const TRANSPORT_FRAME_LIMIT: usize = 16 * MAX_FRAME_BYTES;
-
-/// Time between two pings of the server. A client that neither answers these nor sends media must
-/// be marked as lost within 3 s; at 1 s two may be lost on the way. Shorter costs phones battery.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time one frame may wait for a client that does not read. Longer holds the memory of
 /// the dead; shorter drops those who cross a tunnel.
@@ -83,13 +79,10 @@ struct End {
 
 impl Connection {
     async fn run(&mut self) -> End {
-        let mut pings = interval(PING_INTERVAL);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 received = self.socket.recv() => self.handle_received(received).await,
                 outgoing = self.outgoing.recv() => self.handle_outgoing(outgoing).await,
-                _ = pings.tick() => self.write(Message::Ping(axum::body::Bytes::new())).await,
             };
             if let Err(end) = step {
                 return end;
@@ -139,6 +132,7 @@ impl Connection {
                     Err(End::said(close_code::ERROR, "a message cannot be encoded", &error))
                 }
             },
+            Some(Outgoing::Ping) => self.write(Message::Ping(axum::body::Bytes::new())).await,
             Some(Outgoing::Close(CloseCause::Finished)) => {
                 Err(End::said(close_code::NORMAL, "finished", &"finished"))
             }

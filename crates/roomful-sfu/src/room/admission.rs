@@ -43,7 +43,7 @@ impl Room {
         let client = Client::new(&attempt.request);
         let profile = self.profile(&attempt.grant, &client, since);
         let liveness = Liveness::new(now);
-        self.timers.set(Timer::Liveness(id), Some(liveness.next_change(now)));
+        self.timers.set(Timer::Liveness(id), Some(liveness.poll_timeout(now)));
         self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
         let session = self.media.add_session(id, &profile.sid, now);
         let participant = Participant {

@@ -7,7 +7,7 @@ use proto::leave_request::Action;
 use proto::participant_info::State;
 use proto::{ConnectionQuality, DisconnectReason};
 
-use super::{Room, Timer};
+use super::{Room, RoomOutput, Timer};
 use crate::ids::ParticipantId;
 use crate::link::Told;
 use crate::liveness::Presence;
@@ -48,7 +48,12 @@ impl Room {
             let reason = DisconnectReason::ConnectionTimeout;
             return self.remove(id, reason, Some(Action::Reconnect), now);
         }
-        let next = participant.liveness.next_change(now);
+        if participant.liveness.poll_ping(now)
+            && let Some(connection) = participant.connection
+        {
+            self.outputs.push_back(RoomOutput::Ping { connection });
+        }
+        let next = participant.liveness.poll_timeout(now);
         self.timers.set(Timer::Liveness(id), Some(next));
         if presence != before {
             self.tell_quality(id);

@@ -18,16 +18,10 @@ use super::{Arrival, ClientId, MAX_OUTPUTS, World};
 use crate::network::Direction;
 
 impl World {
-    pub(super) fn ping_everyone(&mut self) {
-        let open: Vec<(ConnectionId, ClientId)> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.open)
-            .map(|(connection, socket)| (*connection, socket.client))
-            .collect();
-        for (connection, client) in open {
+    fn ping(&mut self, connection: ConnectionId) {
+        if let Some(socket) = self.sockets.get(&connection).filter(|socket| socket.open) {
             let ping = Arrival::PingAtClient { connection };
-            self.network.send_reliably(client, Direction::Down, ping, self.now);
+            self.network.send_reliably(socket.client, Direction::Down, ping, self.now);
         }
     }
 
@@ -152,6 +146,7 @@ impl World {
         loop {
             match self.sfu(part).poll_output() {
                 Output::Message { connection, message } => self.send_response(connection, &message),
+                Output::Ping { connection } => self.ping(connection),
                 Output::Close { connection } => {
                     self.close_socket(connection);
                     if let Some(socket) = self.sockets.get_mut(&connection) {

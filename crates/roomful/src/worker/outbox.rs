@@ -14,6 +14,8 @@ const OUTBOX_CAPACITY: usize = 512;
 pub(crate) enum Outgoing {
     /// Write this message.
     Message(Box<SignalResponse>),
+    /// Ask for a sign of life.
+    Ping,
     /// Close the connection; nothing follows.
     Close(CloseCause),
 }
@@ -62,6 +64,11 @@ impl Outbox {
             TrySendError::Full(_) => SendError::Full,
             TrySendError::Closed(_) => SendError::Gone,
         })
+    }
+
+    /// Queues a ping, if there is room: lossy.
+    pub(crate) fn ping(&self) {
+        let _ = self.messages.try_send(Outgoing::Ping);
     }
 
     /// Queues the end.

@@ -29,6 +29,12 @@ impl State {
                     }
                     broken.push(connection);
                 }
+                Output::Ping { connection } => {
+                    // One that has no room for it has other news to answer.
+                    if let Some(outbox) = self.outboxes.get(&connection) {
+                        outbox.ping();
+                    }
+                }
                 Output::Close { connection } => {
                     if let Some(outbox) = self.outboxes.remove(&connection) {
                         outbox.close(CloseCause::Finished);
