@@ -118,6 +118,10 @@ impl Publication {
         }
         self.layers = layers.clamp(1, Layer::COUNT);
         mid.clone_into(&mut self.info.mid);
+        // Further codecs come in sections of their own.
+        if let Some(first) = self.info.codecs.first_mut() {
+            mid.clone_into(&mut first.mid);
+        }
     }
 
     /// The layer that serves `wishes` best; `None` for nothing at all.
