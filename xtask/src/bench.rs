@@ -127,6 +127,14 @@ fn target() -> Result<PathBuf> {
         .context("this program lies in no target folder")
 }
 
+/// LiveKit's server, built if it is not there.
+///
+/// # Errors
+/// If it cannot be built.
+pub(crate) fn livekit() -> Result<PathBuf> {
+    Peers::fetch_livekit(&peers()?)
+}
+
 fn peers() -> Result<PathBuf> {
     Ok(target()?.join("bench/peers"))
 }

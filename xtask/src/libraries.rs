@@ -8,6 +8,7 @@ use crate::install;
 use crate::report;
 use crate::step::{Outcome, Step};
 
+const NODE: &str = "e2e/sdk/node";
 const PYTHON: &str = "e2e/sdk/python";
 
 /// A test that takes longer has met something that never ends; the slowest takes 20 seconds on a machine with other
@@ -21,13 +22,28 @@ pub(crate) fn run(root: &Path, pattern: Option<&str>) -> Vec<Outcome> {
     outcomes
 }
 
+/// Runs `scripts` (all of them if none is named) against both servers; it fails on a difference that is not meant.
+pub(crate) fn differential(root: &Path, livekit: &Path, scripts: &[&str]) -> Outcome {
+    let livekit = livekit.display().to_string();
+    // Node 20 has WebSockets behind a flag, later ones have them anyway.
+    let mut arguments = vec!["--experimental-websocket", "--no-warnings", "differential/run.js"];
+    arguments.extend(["--livekit", &livekit]);
+    arguments.extend(scripts);
+    Step::new("differential", &root.join(NODE), "node", &arguments).run()
+}
+
+/// Installs the Node libraries.
+pub(crate) fn install_node(root: &Path) -> Result<()> {
+    install::npm_packages(&root.join(NODE))
+}
+
 fn node(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
-    let directory = root.join("e2e/sdk/node");
+    let directory = root.join(NODE);
     let pattern_flag = pattern.map(|pattern| format!("--test-name-pattern={pattern}"));
     let mut arguments = vec!["--test", "--test-reporter=spec", TEST_MILLISECONDS];
     arguments.extend(pattern_flag.as_deref());
     [
-        Outcome::of("install Node libraries", || install::npm_packages(&directory)),
+        Outcome::of("install Node libraries", || install_node(root)),
         Step::new("LiveKit's Node libraries", &directory, "node", &arguments)
             .run()
             .counting(|output| report::node(output, pattern)),

@@ -29,6 +29,7 @@ Usage: cargo xtask <command>
   test --only e2e  [pattern]        or the browser stories (whose title holds it)
   bench [options]                 measure the media plane beside others; bench --help says more
   bench browsers [pattern]        measure through real browsers and print the figures
+  differential [script …]         the same clients against LiveKit (built with Go) and against Roomful, compared
   fuzz [target …] [--seconds N]   feed the parsers what nobody thought of, each for N seconds (60)
   shots                           take the README's pictures from a real call
   dev                             the server, and the page with hot reloading in front of it
@@ -57,6 +58,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["bench", "browsers"] => test::bench(&root, None),
         ["bench", "browsers", pattern] => test::bench(&root, Some(pattern)),
         ["bench", options @ ..] => bench::run(&root, options),
+        ["differential", scripts @ ..] => test::differential(&root, scripts),
         ["fuzz", options @ ..] => fuzz::run(&root, options),
         ["shots"] => test::shots(&root),
         ["dev"] => dev::run(&root),

@@ -5,6 +5,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::bench;
 use crate::install;
 use crate::libraries;
 use crate::report;
@@ -71,6 +72,17 @@ pub(crate) fn shots(root: &Path) -> Result<bool> {
     let directory = root.join("e2e");
     let outcome = playwright("pictures", &directory, "shots", None).run();
     Ok(outcome.succeeded)
+}
+
+/// Runs the same clients against LiveKit and against this server and compares what they observe.
+pub(crate) fn differential(root: &Path, scripts: &[&str]) -> Result<bool> {
+    install::node()?;
+    libraries::install_node(root)?;
+    let livekit = bench::livekit()?;
+    if !release(root).succeeded {
+        bail!("the server did not build");
+    }
+    Ok(libraries::differential(root, &livekit, scripts).succeeded)
 }
 
 fn prepare(root: &Path) -> Result<()> {

@@ -30,6 +30,18 @@ impl Peers {
         }
     }
 
+    /// LiveKit's server, built if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be built: Go or the network is missing.
+    pub(crate) fn fetch_livekit(directory: &Path) -> Result<PathBuf> {
+        std::fs::create_dir_all(directory)?;
+        if Self::find(directory).livekit.is_none() {
+            livekit(directory)?;
+        }
+        Self::find(directory).livekit.context("the build left no program")
+    }
+
     /// Fetches what is missing; a peer that cannot be had is left out with a word why.
     ///
     /// # Errors
@@ -37,8 +49,8 @@ impl Peers {
     pub(crate) fn fetch(directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let found = Self::find(directory);
-        if found.livekit.is_none() {
-            say("LiveKit", livekit(directory));
+        if let Err(error) = Self::fetch_livekit(directory) {
+            println!("LiveKit is left out: {error:#}");
         }
         if found.janus.is_none() {
             say("Janus", janus(directory));
