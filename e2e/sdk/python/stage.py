@@ -47,7 +47,7 @@ class Server:
         configuration = {
             "port": self.port,
             "keys": {KEY: SECRET},
-            "rtc": {"udp_port": 40_000 + random.randrange(700) * workers, "node_ip": "127.0.0.1"},
+            "rtc": {"udp_port": 40_000 + random.randrange(700) * workers, "tcp_port": 0, "node_ip": "127.0.0.1"},
             **settings,
         }
         self.http, self.ws = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"

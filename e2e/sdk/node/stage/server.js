@@ -40,7 +40,7 @@ export class Server {
     const configuration = {
       port,
       keys: { [KEY]: SECRET },
-      rtc: { udp_port: media, node_ip: '127.0.0.1', use_external_ip: false, enable_loopback_candidate: true },
+      rtc: { udp_port: media, tcp_port: 0, node_ip: '127.0.0.1', use_external_ip: false, enable_loopback_candidate: true },
       ...settings,
     };
     const child = spawn(program, [], {
