@@ -188,8 +188,8 @@ impl Stage {
         for (from, to) in [(bob, ann), (ann, bob)] {
             let sound = plane.add_track(from, MediaKind::Audio, Section::from_index(0));
             let camera = plane.add_track(from, MediaKind::Video, Section::from_index(1));
-            let heard = plane.add_feed(sound, to, Section::from_index(3), SOUND, 40);
-            pictures = plane.add_feed(camera, to, Section::from_index(2), PICTURES, 40);
+            let heard = plane.add_feed(sound, to, Section::from_index(3), SOUND, 40, now);
+            pictures = plane.add_feed(camera, to, Section::from_index(2), PICTURES, 40, now);
             for feed in [heard, pictures].into_iter().flatten() {
                 plane.set_wanted(feed, Some(Layer::LOW), now);
             }

@@ -17,8 +17,8 @@ use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind};
 use crate::transmit::TransmitBuffer;
 use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 
-/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 × 5 rounded up,
-/// original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
+/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 + 2 + 2 and a section's name of
+/// 17 (RFC 8285 §4.2), original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
 /// larger only asks for room that stays unused.
 pub(super) const OVERHEAD: usize = 64;
 
@@ -43,6 +43,9 @@ pub(crate) struct Feed {
     /// How many packets may be repeated: each packet sent adds one, so that repeats at most double the bitrate,
     /// whatever the subscriber claims to have lost.
     repeats_left: u16,
+    /// The subscriber has reported on it, so it knows which section it belongs to. Until then every packet names its
+    /// section (RFC 8843 §9.2): what arrives before the answer is read may otherwise be taken for another stream's.
+    pub(super) is_known: bool,
     /// What was sent, for sender reports.
     pub(super) stream: SentStream,
     pub(super) newest: Option<Newest>,
@@ -101,6 +104,7 @@ impl Feed {
             sent: SentPackets::new(now),
             repair_seq: u64::from(first_seq & 0x7fff),
             repeats_left: MOST_REPEATS_LEFT,
+            is_known: false,
             stream: SentStream::new(clock_rate),
             newest: None,
             keyframe_timer: None,
@@ -161,6 +165,7 @@ impl Feed {
             index: header.seq,
             carried: kept.extensions,
             original: None,
+            names: (!self.is_known).then_some(self.section),
             payload,
             padding: place.padding,
             vp8: header.vp8,
@@ -217,6 +222,7 @@ impl Feed {
             index: self.repair_seq,
             carried: kept.extensions,
             original: Some(sequence),
+            names: (!self.is_known).then_some(self.section),
             payload,
             padding: 0,
             vp8: sent.vp8,
@@ -255,6 +261,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) carried: Carried,
     /// The sequence number it had first, for a retransmission.
     pub(super) original: Option<u16>,
+    /// The section whose name it carries.
+    pub(super) names: Option<Section>,
     pub(super) payload: &'a [u8],
     /// Bytes of padding behind the payload.
     pub(super) padding: u8,

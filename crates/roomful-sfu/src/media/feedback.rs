@@ -83,8 +83,10 @@ impl MediaPlane {
     ) {
         for block in blocks {
             let Some(called) = self.feed_called(key, block.ssrc) else { continue };
-            let feed = self.tracks.get(called.track).and_then(|track| track.feed(called.slot));
-            let echoed = feed.and_then(|feed| feed.stream.rtt(&block, now));
+            let track = self.tracks.get_mut(called.track);
+            let Some(feed) = track.and_then(|track| track.feed_mut(called.slot)) else { continue };
+            feed.is_known = true;
+            let echoed = feed.stream.rtt(&block, now);
             if let (Some(echoed), Some(session)) = (echoed, self.sessions.get_mut(key)) {
                 session.round_trip.update(echoed);
             }

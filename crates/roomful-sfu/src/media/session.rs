@@ -47,6 +47,10 @@ pub(crate) struct MediaSession {
     pub(super) round_trip: RttEstimator,
 }
 
+/// Bytes of a section's name that a header extension of one byte's header can carry (RFC 8285 §4.2); longer ones go
+/// without. Browsers count sections from 0.
+const LONGEST_NAME: usize = 16;
+
 struct Srtp {
     opener: Opener,
     sealer: Sealer,
@@ -123,7 +127,9 @@ impl MediaSession {
         let send_time = AbsSendTime::new(now.saturating_duration_since(times.epoch)).to_bytes();
         let (level, orientation) = (packet.carried.level, packet.carried.orientation);
         let (level_byte, orientation_byte) = ([level.unwrap_or(0)], [orientation.unwrap_or(0)]);
-        let elements: [Option<(u8, &[u8])>; 4] = [
+        let name = packet.names.and_then(|section| negotiated.sections.get(section.index()));
+        let name = name.map(|section| section.mid.as_bytes());
+        let elements: [Option<(u8, &[u8])>; 5] = [
             extensions.transport_sequence.map(|id| (id, &sequence[..])),
             // Either of the two serves a receiver's bandwidth estimate; the other would be bytes for nothing.
             extensions
@@ -135,6 +141,7 @@ impl MediaSession {
                 .orientation
                 .filter(|_| orientation.is_some())
                 .map(|id| (id, &orientation_byte[..])),
+            extensions.mid.zip(name.filter(|name| (1..=LONGEST_NAME).contains(&name.len()))),
         ];
         let sealer = &srtp.sealer;
         let capacity = packet.payload.len() + usize::from(packet.padding) + OVERHEAD;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roomful_rtp::Ssrc;
-use roomful_rtp::rtcp::{Rtcp, RtcpWriter, SenderInfo, packets};
+use roomful_rtp::rtcp::{ReportBlock, Rtcp, RtcpWriter, SenderInfo, packets};
 use roomful_rtp::rtp::{HeaderFields, RtpHeader, write_header};
 use roomful_rtp::srtp::{DtlsRole, MasterKeys, Opener, Sealer, SrtpProfile};
-use roomful_rtp::units::NtpTime;
+use roomful_rtp::units::{NtpShort, NtpTime};
 
 use super::*;
 use crate::testing::start_of_time;
@@ -21,6 +21,7 @@ const OFFER: &str = "m=audio 9 X 111\r\na=mid:0\r\na=ssrc:100 cname:x\r\n\
 const ANSWER: &str = "m=audio 9 X 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
     a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
     a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+    a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
     m=video 9 X 96 97\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
     m=video 9 X 96 97\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
     a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:y\r\n\
@@ -209,6 +210,37 @@ fn what_one_sends_every_subscriber_gets_under_its_own_names() {
         assert_eq!((read[1].payload_type, read[1].ssrc), (96, 7));
     }
     assert!(ann.read(&sent).is_empty(), "nobody hears itself");
+}
+
+#[test]
+fn packets_name_their_section_until_the_subscriber_reports_on_them() {
+    let mut stage = Stage::new();
+    let (mut ann, mut bob) = (stage.join(1), stage.join(2));
+    stage.subscribe(&bob, &ann);
+    let mut name = |stage: &mut Stage, bob: &mut Client| {
+        stage.send(&mut ann, SOUND, b"hello");
+        let sent = stage.drain();
+        let (_, datagram) = sent.iter().find(|(to, _)| *to == bob.address).unwrap();
+        let mut datagram = datagram.clone();
+        let opened = bob.opener.open_rtp(&mut datagram).unwrap();
+        let mut extensions = opened.header.extensions(&datagram);
+        extensions.find(|(id, _)| *id == 4).map(|(_, value)| value.to_vec())
+    };
+    assert_eq!(name(&mut stage, &mut bob), Some(b"3".to_vec()));
+    assert_eq!(name(&mut stage, &mut bob), Some(b"3".to_vec()));
+    let never = NtpShort(0);
+    let block = ReportBlock {
+        ssrc: Ssrc(9),
+        fraction_lost: 0,
+        cumulative_lost: 0,
+        highest_seq: 41,
+        jitter: 0,
+        last_sender_report: never,
+        delay_since_last_sender_report: never,
+    };
+    let mut report = bob.rtcp(|writer| assert!(writer.receiver_report(Ssrc(1), [block])));
+    stage.plane.handle_datagram(bob.key, &mut report, stage.now);
+    assert_eq!(name(&mut stage, &mut bob), None);
 }
 
 #[test]

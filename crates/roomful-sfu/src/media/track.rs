@@ -98,10 +98,6 @@ impl Track {
         self.feeds.get_mut(slot.index())?.take()
     }
 
-    pub(super) fn feed(&self, slot: FeedSlot) -> Option<&Feed> {
-        self.feeds.get(slot.index())?.as_ref()
-    }
-
     pub(super) fn feed_mut(&mut self, slot: FeedSlot) -> Option<&mut Feed> {
         self.feeds.get_mut(slot.index())?.as_mut()
     }
