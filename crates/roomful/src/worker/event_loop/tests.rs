@@ -174,7 +174,7 @@ impl Seat {
 }
 
 #[test]
-fn sound_that_arrives_during_a_burst_of_another_room_leaves_with_the_next_slice() {
+fn sound_that_arrives_during_a_burst_of_another_room_leaves_before_its_end() {
     let mut stage = Stage::new();
     let publisher = stage.seat("crowd", Some(TrackPlan::Camera { simulcast: false, fps: 30 }));
     let talker = stage.seat("quiet", Some(TrackPlan::VOICE));
@@ -210,9 +210,12 @@ fn sound_that_arrives_during_a_burst_of_another_room_leaves_with_the_next_slice(
     for datagram in &sound {
         stage.seats[talker].socket.send_to(datagram, stage.address).unwrap();
     }
-    // One turn ends with the poll that says so, the next reads and sends.
-    stage.turn();
-    stage.turn();
-    assert!(stage.seats[listener].take_media() >= sound.len() / 2, "sound waits for the burst");
-    assert!(stage.event_loop.send_ready, "the burst is over: nothing was shown");
+    // One turn ends with the poll that says so, the next reads and sends; a machine that is busy says so a turn later.
+    let mut heard = 0;
+    while heard < sound.len() / 2 {
+        assert!(stage.event_loop.send_ready, "sound waits for the end of the burst");
+        stage.turn();
+        heard += stage.seats[listener].take_media();
+    }
+    assert!(stage.event_loop.send_ready, "sound waits for the end of the burst");
 }
