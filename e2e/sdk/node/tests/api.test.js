@@ -39,9 +39,11 @@ test('those in a room are told as they are, with what they publish', async () =>
   const ann = await stage.join(room, 'ann', { name: 'Ann', metadata: 'm', attributes: { a: 'b' } });
   const ben = await stage.join(room, 'ben');
   const publication = await ann.publishTone(stage.keep(new ToneSource(TONES[0])));
-  const people = await until('both are active', async () => {
+  // A track is of the room once its publisher has offered it, which may be after the publisher was told of it.
+  const people = await until('both are active and the track is there', async () => {
     const all = await stage.api.listParticipants(room);
-    return all.length === 2 && all.every(({ state }) => state === ParticipantInfo_State.ACTIVE) && all;
+    const active = all.length === 2 && all.every(({ state }) => state === ParticipantInfo_State.ACTIVE);
+    return active && all.some(({ tracks }) => tracks.length > 0) && all;
   });
   assert.deepEqual(people.map(({ identity }) => identity).sort(), ['ann', 'ben']);
   const told = await stage.api.getParticipant(room, 'ann');
@@ -54,7 +56,7 @@ test('those in a room are told as they are, with what they publish', async () =>
   const [listed] = await stage.api.listRooms([room]);
   assert.equal(listed.numParticipants, 2);
   await until('a publisher is counted', async () => (await stage.api.listRooms([room]))[0].numPublishers === 1);
-  assert.equal(ben.publication('ann', Source.SOURCE_MICROPHONE)?.sid, publication.sid);
+  await until('ben knows of it', () => ben.publication('ann', Source.SOURCE_MICROPHONE)?.sid === publication.sid);
 });
 
 test('whoever is removed is told, and gone', async () => {
