@@ -21,7 +21,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// One sent packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    /// Extended sequence number it was sent under.
+    /// Sequence number it was sent under: extended when it is inserted, its low 32 bits when it is taken.
     pub(super) seq: u64,
     pub(super) position: Position,
     pub(super) timestamp: u32,

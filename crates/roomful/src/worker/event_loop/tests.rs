@@ -174,7 +174,7 @@ impl Seat {
 }
 
 #[test]
-fn sound_that_arrives_during_a_burst_of_another_room_leaves_before_its_end() {
+fn sound_that_arrives_during_a_burst_of_another_room_leaves_with_the_next_slice() {
     let mut stage = Stage::new();
     let publisher = stage.seat("crowd", Some(TrackPlan::Camera { simulcast: false, fps: 30 }));
     let talker = stage.seat("quiet", Some(TrackPlan::VOICE));
@@ -210,12 +210,12 @@ fn sound_that_arrives_during_a_burst_of_another_room_leaves_before_its_end() {
     for datagram in &sound {
         stage.seats[talker].socket.send_to(datagram, stage.address).unwrap();
     }
-    // One turn ends with the poll that says so, the next reads and sends; a machine that is busy says so a turn later.
-    let mut heard = 0;
-    while heard < sound.len() / 2 {
-        assert!(stage.event_loop.send_ready, "sound waits for the end of the burst");
+    // One turn ends with the poll that says so, on a busy machine a later one; the next reads and sends.
+    while !stage.event_loop.readiness.is_ready(Instant::now()) {
+        assert!(stage.event_loop.send_ready, "the burst is over: nothing was shown");
         stage.turn();
-        heard += stage.seats[listener].take_media();
     }
-    assert!(stage.event_loop.send_ready, "sound waits for the end of the burst");
+    stage.turn();
+    assert!(stage.seats[listener].take_media() > 0, "sound waits for the burst");
+    assert!(stage.event_loop.send_ready, "the burst is over: nothing was shown");
 }
