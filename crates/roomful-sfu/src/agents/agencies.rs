@@ -98,7 +98,7 @@ impl Agencies {
         Self {
             keys,
             clock,
-            server: proto::ServerInfo { agent_protocol: 1, ..facts.info() },
+            server: facts.info(),
             agencies: BTreeMap::new(),
             jobs: BTreeMap::new(),
             ids: BTreeMap::new(),

@@ -126,6 +126,8 @@ impl ServerFacts {
             edition: proto::server_info::Edition::Standard.into(),
             version: SPOKEN_VERSION.to_owned(),
             protocol: PROTOCOL,
+            // The version of what agents are told at `/agent`; there is one.
+            agent_protocol: 1,
             node_id: self.node.clone(),
             ..Default::default()
         }
