@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::measured::{Measured, Shares};
-use super::network::{GENERATOR, Network};
+use super::measured::{Measured, Percentiles, Shares};
+use super::network::{GENERATOR, Network, SERVER};
 use super::process::{Core, Process, pinned};
 
 /// How the floor's sender gives packets to the kernel.
@@ -30,7 +30,7 @@ impl Floor {
     }
 }
 
-/// The first of the sink's ports.
+/// The first of the sink's ports, and the relay's.
 const PORT: u16 = 20_000;
 /// The share of W1's rate below which the sender was kept from its core, so that its caches tell of somebody else.
 const KEPT_UP: f64 = 0.95;
@@ -74,6 +74,45 @@ pub(crate) fn run(
     let received = report(&sink.output())?;
     let measured = measured(&sent, &received)?;
     Ok((measured, serde_json::json!({ "sender": sent, "sink": received })))
+}
+
+/// Sends W1's bursts to a relay where the servers run and back; returns how late they are, and what the probe printed.
+///
+/// # Errors
+/// If a program fails or prints something else than its report.
+pub(crate) fn relay(
+    program: &Path,
+    network: &Network,
+    seconds: f64,
+    logs: &Path,
+) -> Result<(Measured, Value)> {
+    let at = format!("{SERVER}:{PORT}");
+    let mut relay = pinned(Core::SERVER, program);
+    relay.args(["relay", "--at", &at]);
+    let mut relay = Process::start("the floor's relay", relay, logs.join("floor-relay.log"))?;
+    relay.wait_until(Duration::from_secs(10), |relay| relay.output().contains("ready"))?;
+    let mut probe = network.in_generator(program);
+    probe.args(["probe", "--to", &at]);
+    probe.args(["--warmup", &WARMUP.to_string(), "--seconds", &seconds.to_string()]);
+    let mut probe = Process::start("the floor's probe", probe, logs.join("floor-probe.log"))?;
+    let limit = Duration::from_secs_f64(WARMUP + seconds + 20.0);
+    let status = probe.wait(limit, || {})?;
+    ensure!(status.success(), "the floor's probe failed: {}", probe.last_words());
+    let back = report(&probe.output())?;
+    Ok((relayed(&back)?, back))
+}
+
+fn relayed(back: &Value) -> Result<Measured> {
+    let number = |name: &str| {
+        back[name].as_f64().with_context(|| format!("the probe's report lacks {name}"))
+    };
+    let sent = number("packets")?;
+    Ok(Measured {
+        packets: Some(number("back")?),
+        loss_percent: Some((1.0 - number("back")? / sent) * 100.0),
+        latency_us: Percentiles { p50: Some(number("p50_us")?), p99: Some(number("p99_us")?) },
+        ..Measured::default()
+    })
 }
 
 /// The line of JSON among whatever else a program printed.
@@ -128,6 +167,14 @@ mod tests {
         let received = serde_json::json!({ "packets": 1000, "odd": 0 });
         assert!(measured(&sent(470), &received).is_ok());
         assert!(measured(&sent(440), &received).is_err());
+    }
+
+    #[test]
+    fn what_the_relay_did_not_send_back_was_lost() {
+        let back = |back: u32| serde_json::json!({ "packets": 1000, "back": back, "p50_us": 120.5, "p99_us": 300.0 });
+        let measured = relayed(&back(1000)).unwrap();
+        assert_eq!((measured.latency_us.p50, measured.fault(false)), (Some(120.5), None));
+        assert!(relayed(&back(990)).unwrap().fault(false).is_some());
     }
 
     #[test]

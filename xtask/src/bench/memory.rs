@@ -74,6 +74,7 @@ fn participants(variant: &Variant) -> u32 {
     match variant {
         Variant::Server(_, load) => load.workload.participants(),
         Variant::Floor(_, destinations) => *destinations,
+        Variant::Relay => 0,
     }
 }
 

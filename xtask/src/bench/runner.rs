@@ -31,6 +31,8 @@ const SERVER_OVERHEAD: Duration = Duration::from_millis(3300);
 pub(crate) enum Variant {
     /// A floor program and its number of destinations.
     Floor(Floor, u32),
+    /// A program that sends everything back.
+    Relay,
     /// A server under load.
     Server(Subject, Load),
 }
@@ -41,6 +43,7 @@ impl Variant {
         match self {
             Self::Floor(Floor::Gso, _) => "Floor, GSO".to_owned(),
             Self::Floor(Floor::Sendmmsg, _) => "Floor, sendmmsg".to_owned(),
+            Self::Relay => "Floor, relay".to_owned(),
             Self::Server(subject, load) => format!("{subject}, {}", load.difference()),
         }
     }
@@ -48,7 +51,7 @@ impl Variant {
     /// How long a run takes, at worst.
     pub(crate) fn duration(&self, seconds: f64) -> Duration {
         match self {
-            Self::Floor(..) => Duration::from_secs_f64(seconds) + FLOOR_OVERHEAD,
+            Self::Floor(..) | Self::Relay => Duration::from_secs_f64(seconds) + FLOOR_OVERHEAD,
             Self::Server(_, load) => {
                 let measuring = Duration::from_secs_f64(load.seconds(seconds));
                 measuring + SERVER_OVERHEAD + load.workload.gathering()
@@ -210,6 +213,7 @@ impl Bench {
         let elapsed = self.started.elapsed().as_secs();
         let workload = match variant {
             Variant::Floor(_, destinations) => format!("W1 stage, {destinations} destinations"),
+            Variant::Relay => "W1 stage, there and back".to_owned(),
             Variant::Server(_, load) => load.workload.to_string(),
         };
         println!(
@@ -238,7 +242,7 @@ impl Bench {
 
     fn has(&self, variant: &Variant) -> bool {
         match variant {
-            Variant::Floor(..) => true,
+            Variant::Floor(..) | Variant::Relay => true,
             Variant::Server(subject, load) => {
                 self.programs.has(*subject) && self.generator.can(*subject, load)
             }
@@ -266,6 +270,9 @@ impl Bench {
             Variant::Floor(floor, destinations) => {
                 let logs = &self.programs.directory;
                 floor::run(&self.floor, &self.network, *floor, *destinations, seconds, logs)
+            }
+            Variant::Relay => {
+                floor::relay(&self.floor, &self.network, seconds, &self.programs.directory)
             }
             Variant::Server(subject, load) => {
                 let server = self.programs.start(*subject)?;
