@@ -19,27 +19,41 @@ pub(crate) enum Floor {
     Gso,
     /// A packet a message, many messages a call.
     Sendmmsg,
+    /// The same with W2's sound in place of W1's pictures: a packet alone has nothing to be cut from.
+    Sound,
+}
+
+/// What a floor sends to each destination.
+struct Bursts {
+    mode: &'static str,
+    /// Packets a burst.
+    packets: u32,
+    /// Bytes of a packet on the wire.
+    bytes: u32,
+    /// Bursts a second.
+    rate: u32,
 }
 
 impl Floor {
-    fn mode(self) -> &'static str {
+    fn bursts(self) -> Bursts {
+        let picture = |mode| Bursts { mode, packets: 8, bytes: 1200, rate: 30 };
         match self {
-            Self::Gso => "gso",
-            Self::Sendmmsg => "sendmmsg",
+            Self::Gso => picture("gso"),
+            Self::Sendmmsg => picture("sendmmsg"),
+            // A hundred bytes of Opus, with header, extension and tag.
+            Self::Sound => Bursts { mode: "sendmmsg", packets: 1, bytes: 136, rate: 50 },
         }
     }
 }
 
 /// The first of the sink's ports, and the relay's.
 const PORT: u16 = 20_000;
-/// The share of W1's rate below which the sender was kept from its core, so that its caches tell of somebody else.
+/// The share of the planned rate below which the sender was kept from its core, so that its caches tell of somebody else.
 const KEPT_UP: f64 = 0.95;
-/// W1's packets a second to each destination: 30 frames of 8.
-const RATE: f64 = 240.0;
 /// Before measuring: the caches are warm and the clocks up after it.
 const WARMUP: f64 = 1.0;
 
-/// Sends W1's packets to `destinations` for `seconds`; returns the figures, and what the programs printed.
+/// Sends a floor's packets to `destinations` for `seconds`; returns the figures, and what the programs printed.
 ///
 /// # Errors
 /// If a program fails or prints something else than its report.
@@ -55,13 +69,16 @@ pub(crate) fn run(
     let log = |name: &str| -> PathBuf { logs.join(format!("floor-{name}.log")) };
     let first = format!("{GENERATOR}:{PORT}");
     let mut sink = network.in_generator(program);
-    sink.args(["sink", "--at", &first, "--sockets", &destinations]);
+    let Bursts { mode, packets, bytes, rate } = floor.bursts();
+    sink.args(["sink", "--at", &first, "--sockets", &destinations, "--bytes", &bytes.to_string()]);
     let mut sink = Process::start("the floor's sink", sink, log("sink"))?;
     sink.wait_until(Duration::from_secs(10), |sink| sink.output().contains("ready"))?;
 
     let mut sender = pinned(Core::SERVER, program);
     sender
-        .args(["send", "--mode", floor.mode(), "--to", &first, "--destinations", &destinations])
+        .args(["send", "--mode", mode, "--to", &first, "--destinations", &destinations])
+        .args(["--packets", &packets.to_string(), "--bytes", &bytes.to_string()])
+        .args(["--rate", &rate.to_string()])
         .args(["--warmup", &WARMUP.to_string(), "--seconds", &seconds.to_string()]);
     let mut sender = Process::start("the floor's sender", sender, log("sender"))?;
     let limit = Duration::from_secs_f64(WARMUP + seconds + 20.0);
@@ -72,7 +89,7 @@ pub(crate) fn run(
 
     let sent = report(&sender.output())?;
     let received = report(&sink.output())?;
-    let measured = measured(&sent, &received)?;
+    let measured = measured(f64::from(packets * rate), &sent, &received)?;
     Ok((measured, serde_json::json!({ "sender": sent, "sink": received })))
 }
 
@@ -121,12 +138,13 @@ fn report(output: &str) -> Result<Value> {
     serde_json::from_str(line.context("the floor printed no report")?).context("no JSON")
 }
 
-fn measured(sent: &Value, received: &Value) -> Result<Measured> {
+/// `rate`: packets a second that each destination should have been sent.
+fn measured(rate: f64, sent: &Value, received: &Value) -> Result<Measured> {
     let number = |report: &Value, name: &str| {
         report[name].as_f64().with_context(|| format!("the floor's report lacks {name}"))
     };
     let (packets, took) = (number(sent, "packets")?, number(sent, "seconds")?);
-    let planned = RATE * number(sent, "destinations")? * took;
+    let planned = rate * number(sent, "destinations")? * took;
     ensure!(
         packets >= planned * KEPT_UP,
         "the floor sent {packets} packets of {planned:.0}: its core was busy with something else"
@@ -157,7 +175,7 @@ mod tests {
     #[test]
     fn what_the_sink_lacks_was_lost() {
         let received = report("ready\n{\"packets\":970,\"sockets\":1,\"odd\":0}\n").unwrap();
-        let measured = measured(&sent(480), &received).unwrap();
+        let measured = measured(240.0, &sent(480), &received).unwrap();
         assert_eq!((measured.loss_percent, measured.cpu_us_per_packet), (Some(3.0), Some(1.5)));
         assert!(measured.fault(false).is_some());
     }
@@ -165,8 +183,8 @@ mod tests {
     #[test]
     fn a_sender_that_did_not_keep_up_measured_somebody_else() {
         let received = serde_json::json!({ "packets": 1000, "odd": 0 });
-        assert!(measured(&sent(470), &received).is_ok());
-        assert!(measured(&sent(440), &received).is_err());
+        assert!(measured(240.0, &sent(470), &received).is_ok());
+        assert!(measured(240.0, &sent(440), &received).is_err());
     }
 
     #[test]
@@ -180,6 +198,8 @@ mod tests {
     #[test]
     fn a_report_without_its_figures_is_an_error_rather_than_zero() {
         assert!(report("Killed\n").is_err());
-        assert!(measured(&serde_json::json!({}), &serde_json::json!({ "packets": 1 })).is_err());
+        assert!(
+            measured(240.0, &serde_json::json!({}), &serde_json::json!({ "packets": 1 })).is_err()
+        );
     }
 }

@@ -43,6 +43,7 @@ impl Variant {
         match self {
             Self::Floor(Floor::Gso, _) => "Floor, GSO".to_owned(),
             Self::Floor(Floor::Sendmmsg, _) => "Floor, sendmmsg".to_owned(),
+            Self::Floor(Floor::Sound, _) => "Floor, one packet a message".to_owned(),
             Self::Relay => "Floor, relay".to_owned(),
             Self::Server(subject, load) => format!("{subject}, {}", load.difference()),
         }
@@ -212,6 +213,9 @@ impl Bench {
     pub(crate) fn once(&mut self, variant: &Variant, round: u32) -> Result<Record> {
         let elapsed = self.started.elapsed().as_secs();
         let workload = match variant {
+            Variant::Floor(Floor::Sound, destinations) => {
+                format!("W2 hall, {destinations} destinations")
+            }
             Variant::Floor(_, destinations) => format!("W1 stage, {destinations} destinations"),
             Variant::Relay => "W1 stage, there and back".to_owned(),
             Variant::Server(_, load) => load.workload.to_string(),
