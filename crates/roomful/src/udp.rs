@@ -204,6 +204,14 @@ pub(crate) struct Received {
     pub(crate) drained: bool,
 }
 
+/// Asks the system to let the calling thread, a media worker, run soon when something arrives, although others want the
+/// same processor. Best effort: a system that cannot does not.
+pub(crate) fn be_prompt() {
+    if let Err(error) = system::shorten_slice() {
+        tracing::debug!(%error, "the system treats a media worker like any other thread");
+    }
+}
+
 /// Whether a failed receive says that the socket cannot be used. Everything else (no memory, no
 /// buffers, whatever a system thinks of) passes, and a worker that ends takes its calls along.
 pub(crate) fn is_fatal(error: &io::Error) -> bool {

@@ -24,7 +24,7 @@ pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
 use crate::agents::AgentsHandle;
 use crate::lanes::{NewLane, Ufrags};
 use crate::placement::{Directory, Seat, WorkerIndex};
-use crate::udp::UdpSocket;
+use crate::udp::{self, UdpSocket};
 use crate::webhook::Notices;
 use event_loop::EventLoop;
 
@@ -192,6 +192,7 @@ pub(crate) fn spawn(
     let (event_loop, waker) = EventLoop::new(seed, mails)?;
     std::thread::Builder::new().name(name).spawn(move || {
         let mut report = Report { ends, end: WorkerEnd::Panicked };
+        udp::be_prompt();
         report.end = event_loop.run().map_or_else(WorkerEnd::Failed, |()| WorkerEnd::Finished);
     })?;
     Ok(WorkerHandle { index, mailbox, waker: Arc::new(WakeOnDrop(waker)), seat: None })

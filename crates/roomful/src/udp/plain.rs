@@ -28,6 +28,12 @@ pub(super) fn configure(socket: &Socket, _family: Family) -> io::Result<bool> {
     Ok(false)
 }
 
+/// There is no way to ask for it here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn shorten_slice() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Preallocated memory for receiving.
 pub(super) struct Receiver {
     bytes: Vec<u8>,
