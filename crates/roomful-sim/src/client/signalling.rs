@@ -129,7 +129,9 @@ impl Client {
             reason: proto::DisconnectReason::ClientInitiated.into(),
             ..Default::default()
         };
-        self.request(Request::Leave(leave));
+        // Not kept until a resumption has been answered, as other requests are: nobody waits for that to say goodbye.
+        let leave = proto::SignalRequest { message: Some(Request::Leave(leave)) };
+        self.outputs.push_back(ClientOutput::Request(Box::new(leave)));
         self.outputs.push_back(ClientOutput::Close);
         self.handle_closed();
     }
