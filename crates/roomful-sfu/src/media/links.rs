@@ -23,8 +23,9 @@ pub struct LinkMedia {
     packets: Vec<LinkPacket>,
     /// The payloads of all packets, one after the other.
     payloads: Vec<u8>,
+    /// The newest of each layer of each track.
     clocks: Vec<(LinkTrack, Layer, SenderInfo)>,
-    /// Keyframes that are wished for, of tracks the other end sends.
+    /// Keyframes that are wished for, of tracks the other end sends: each layer once.
     keyframes: Vec<(LinkTrack, Layer)>,
 }
 
@@ -46,6 +47,10 @@ struct LinkPacket {
 /// Payload that may wait for one link between two turns of a worker: more than a socket brings in the millisecond for
 /// which it is read. Larger passes a flood on to another worker, smaller loses the keyframes of a crowd.
 const MAX_WAITING: usize = 512 * 1024;
+
+/// Packets that may wait so, however small. At the mean of a call, some hundred bytes each, they fill the above; larger lets a
+/// flood of empty packets take memory, smaller loses sound of large rooms.
+const MAX_PACKETS_WAITING: usize = 4 * 1024;
 
 /// A layer that brought nothing for so long does not count as sent. Longer leaves subscribers elsewhere without a
 /// picture when their layer ends, shorter sends more than is wanted whenever an encoder pauses.
@@ -98,7 +103,9 @@ impl LinkMedia {
 
     fn push(&mut self, to: &CopyTo, packet: &Arrived<'_>, restarts: u32) -> bool {
         let Ok(length) = u16::try_from(packet.payload.len()) else { return false };
-        if self.payloads.len() + packet.payload.len() > MAX_WAITING {
+        let is_full = self.payloads.len() + packet.payload.len() > MAX_WAITING
+            || self.packets.len() >= MAX_PACKETS_WAITING;
+        if is_full {
             return false;
         }
         self.payloads.extend_from_slice(packet.payload);
@@ -114,6 +121,20 @@ impl LinkMedia {
             length,
         });
         true
+    }
+
+    fn tell_clock(&mut self, track: LinkTrack, layer: Layer, info: SenderInfo) {
+        let known = self.clocks.iter_mut().find(|clock| (clock.0, clock.1) == (track, layer));
+        match known {
+            Some(clock) => clock.2 = info,
+            None => self.clocks.push((track, layer, info)),
+        }
+    }
+
+    fn wish(&mut self, track: LinkTrack, layer: Layer) {
+        if !self.keyframes.contains(&(track, layer)) {
+            self.keyframes.push((track, layer));
+        }
     }
 }
 
@@ -169,7 +190,7 @@ impl Links {
     /// Wishes for a keyframe of a track from elsewhere; `false`: it is not from elsewhere.
     pub(super) fn request_keyframe(&mut self, ends: &LinkEnds, layer: Layer) -> bool {
         let Some((link, number)) = ends.source else { return false };
-        self.waiting.entry(link).or_default().keyframes.push((number, layer));
+        self.waiting.entry(link).or_default().wish(number, layer);
         true
     }
 
@@ -181,7 +202,7 @@ impl Links {
 
     fn tell_clock(&mut self, ends: &LinkEnds, layer: Layer, info: SenderInfo) {
         for to in &ends.copies {
-            self.waiting.entry(to.link).or_default().clocks.push((to.number, layer, info));
+            self.waiting.entry(to.link).or_default().tell_clock(to.number, layer, info);
         }
     }
 }
@@ -302,5 +323,50 @@ fn best_layer(level: Level) -> Option<Layer> {
         Level::Low => Some(Layer::LOW),
         Level::Medium => Some(Layer::MID),
         Level::High => Some(Layer::HIGH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::start_of_time;
+
+    const TRACK: LinkTrack = LinkTrack(3);
+
+    fn info(packets: u32) -> SenderInfo {
+        SenderInfo { ntp: roomful_rtp::units::NtpTime(0), rtp_timestamp: 0, packets, octets: 0 }
+    }
+
+    #[test]
+    fn reports_and_wishes_between_two_turns_are_one_for_each_layer() {
+        let mut media = LinkMedia::default();
+        for packets in 0..1_000 {
+            media.tell_clock(TRACK, Layer::LOW, info(packets));
+            media.tell_clock(TRACK, Layer::HIGH, info(packets));
+            media.wish(TRACK, Layer::LOW);
+        }
+        assert_eq!(
+            media.clocks,
+            [(TRACK, Layer::LOW, info(999)), (TRACK, Layer::HIGH, info(999)),]
+        );
+        assert_eq!(media.keyframes, [(TRACK, Layer::LOW)]);
+    }
+
+    #[test]
+    fn a_flood_of_packets_without_content_is_bounded_too() {
+        let mut media = LinkMedia::default();
+        let empty = Arrived {
+            layer: Layer::LOW,
+            seq: 0,
+            timestamp: 0,
+            marker: false,
+            arrival: start_of_time(),
+            format: Format::VP8,
+            extensions: Carried::default(),
+            payload: &[],
+        };
+        let to = CopyTo { link: LinkId(1), number: TRACK, best: Layer::HIGH };
+        let taken = (0..2 * MAX_PACKETS_WAITING).filter(|_| media.push(&to, &empty, 0)).count();
+        assert_eq!((taken, media.packets()), (MAX_PACKETS_WAITING, MAX_PACKETS_WAITING));
     }
 }
