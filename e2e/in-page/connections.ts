@@ -39,18 +39,29 @@ export async function streams(): Promise<Stream[]> {
 
 /** How the open connections' media travels: candidate types and protocols of the pairs in use. */
 export async function paths(): Promise<string[]> {
+  const pairs = await pairsInUse();
+  return pairs.map(({ local }) => `${String(local?.candidateType)}/${String(local?.protocol)}`);
+}
+
+/** The server's ports at the other end of the pairs in use. */
+export async function serverPorts(): Promise<number[]> {
+  const pairs = await pairsInUse();
+  return pairs.map(({ remote }) => Number(remote?.port));
+}
+
+type Entry = Record<string, unknown>;
+
+async function pairsInUse(): Promise<{ local?: Entry; remote?: Entry }[]> {
   const open = connections.filter((connection) => connection.connectionState !== 'closed');
   const reports = await Promise.all(open.map((connection) => connection.getStats()));
   return reports.flatMap((report) => {
-    const entries = [...report.values()] as Record<string, unknown>[];
+    const entries = [...report.values()] as Entry[];
     // Several may be nominated. Chromium says with the transport which is in use, Firefox with the pair.
     const chosen = entries.map((entry) => entry.selectedCandidatePairId);
-    const inUse = (entry: Record<string, unknown>) => chosen.includes(entry.id) || entry.selected === true;
+    const inUse = (entry: Entry) => chosen.includes(entry.id) || entry.selected === true;
     const pairs = entries.filter((entry) => entry.type === 'candidate-pair' && inUse(entry));
-    return pairs.map((pair) => {
-      const local = report.get(String(pair.localCandidateId)) as Record<string, unknown> | undefined;
-      return `${String(local?.candidateType)}/${String(local?.protocol)}`;
-    });
+    const candidate = (id: unknown) => report.get(String(id)) as Entry | undefined;
+    return pairs.map((pair) => ({ local: candidate(pair.localCandidateId), remote: candidate(pair.remoteCandidateId) }));
   });
 }
 

@@ -1,5 +1,5 @@
 import { type Arrivals, arrived, watchFirstFrame, watchJoin } from './arrivals';
-import { paths, type Stream, streams, watchConnections } from './connections';
+import { paths, serverPorts, type Stream, streams, watchConnections } from './connections';
 import { liveTracks, type Person, replaceDevices } from './devices';
 import { read, type Reading } from './reader';
 import { listen, listening } from './tone';
@@ -18,6 +18,7 @@ export interface Probe {
   streams(): Promise<Stream[]>;
   /** The candidate pairs in use, as `type/protocol`. */
   paths(): Promise<string[]>;
+  serverPorts(): Promise<number[]>;
   /** When Join was pressed, and when each painter was first seen. */
   arrivals(): Arrivals;
   /** Scripts that ran although they came in as text: names and messages set this if they are ever executed. */
@@ -46,6 +47,7 @@ export function install(person: Person): void {
     liveTracks,
     streams,
     paths,
+    serverPorts,
     arrivals: arrived,
     trapped: false,
   };

@@ -27,7 +27,7 @@ export class Server {
   /** Starts the binary and waits until it answers; `environment` is added to the one it inherits. */
   static async start(environment: Record<string, string> = {}, flags: string[] = []): Promise<Server> {
     if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: cargo build --release`);
-    const { http, media } = await freePorts(availableParallelism());
+    const { http, media } = await freePorts(Math.max(2, availableParallelism()));
     const child = spawn(BINARY, ['--port', String(http), '--udp-port', String(media), '--tcp-port', '0', ...flags], {
       env: { ...process.env, NO_COLOR: '1', ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
