@@ -38,6 +38,11 @@ impl Client {
         self.settings.auto_subscribe
     }
 
+    /// It wants to receive every data track that is published.
+    pub(crate) fn auto_subscribes_to_data(&self) -> bool {
+        self.settings.auto_subscribe_data_track()
+    }
+
     /// The protocol version of what is said through data channels.
     pub(crate) fn data_protocol(&self) -> i32 {
         self.info.client_protocol

@@ -69,6 +69,17 @@ impl EnabledCodecs {
         Self(self.0.iter().copied().filter(works).collect())
     }
 
+    /// Those that are left for receiving in a client in which `disabled` do not work.
+    pub(crate) fn for_receiving(&self, disabled: &DisabledCodecs) -> Self {
+        let works = |codec: &Codec| !disabled.everywhere.contains(codec);
+        Self(self.0.iter().copied().filter(works).collect())
+    }
+
+    /// Whether `codec` is one of them.
+    pub(crate) fn contains(&self, codec: Codec) -> bool {
+        self.0.contains(&codec)
+    }
+
     /// As the client is told and as the room is described: video first, for the sake of Flutter clients that read
     /// only the first kind.
     pub(crate) fn described(&self) -> Vec<proto::Codec> {
@@ -82,6 +93,25 @@ impl EnabledCodecs {
         let wanted = wanted.filter(|codec| codec.is_of(kind));
         let fallback = || self.0.iter().copied().find(|codec| codec.is_of(kind));
         wanted.or_else(fallback).map(|codec| codec.mime().to_owned()).unwrap_or_default()
+    }
+}
+
+/// What may be agreed on with one client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AllowedCodecs {
+    /// For what it sends.
+    pub(crate) publishing: EnabledCodecs,
+    /// For what it receives.
+    pub(crate) receiving: EnabledCodecs,
+}
+
+impl AllowedCodecs {
+    /// What `enabled` leaves to a client in which `disabled` do not work.
+    pub(crate) fn new(enabled: &EnabledCodecs, disabled: &DisabledCodecs) -> Self {
+        Self {
+            publishing: enabled.for_publishing(disabled),
+            receiving: enabled.for_receiving(disabled),
+        }
     }
 }
 
@@ -140,6 +170,8 @@ mod tests {
         let left = EnabledCodecs::default().for_publishing(&disabled);
         assert_eq!(left, EnabledCodecs::new([Codec::H264, Codec::Vp9, Codec::Opus]));
         assert_eq!(left.described()[0].mime, "video/H264");
+        let left = EnabledCodecs::default().for_receiving(&disabled);
+        assert!(left.contains(Codec::Vp8) && !left.contains(Codec::Av1));
     }
 
     #[test]

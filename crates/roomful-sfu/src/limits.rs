@@ -17,10 +17,14 @@ const METADATA: usize = 512 * 1024;
 const ATTRIBUTES: usize = 64 * 1024;
 
 /// Bytes of a display name, an id or a label: LiveKit's own limit for names.
-const LABEL: usize = 256;
+pub(crate) const LABEL: usize = 256;
 
 /// Entries of a list that describes one track: codecs, layers, features. Real ones have at most four.
 const LIST: usize = 16;
+
+/// Data tracks one participant may publish. Everyone is told of each of them: a larger number makes rosters of robots
+/// with a track for each sensor larger still, a smaller one refuses such robots.
+pub(crate) const DATA_TRACKS: usize = 128;
 
 /// Dispatches of one room. Each asks for a job at each join: a larger number lets one room keep every agency busy, a
 /// smaller one refuses rooms with a crew of agents.
@@ -73,6 +77,11 @@ pub(crate) fn check_room(request: &proto::CreateRoomRequest) -> Result<(), OverL
     check_room_metadata(&request.metadata)?;
     check_dispatches(request.agents.len())?;
     request.agents.iter().try_for_each(|one| check_dispatch(&one.metadata, &one.attributes))
+}
+
+/// Checks how many data tracks one participant publishes.
+pub(crate) fn check_data_tracks(tracks: usize) -> Result<(), OverLimit> {
+    check([("data tracks of one participant", tracks, DATA_TRACKS)])
 }
 
 /// Checks how many dispatches a room has.

@@ -8,6 +8,8 @@
 //! the link, and those behind it join anew. [`LinkMedia`] is lossy, and whatever is lost of it is repeated by those who
 //! miss it. Both are plain data, so that another node can be at the other end.
 
+use std::sync::Arc;
+
 use livekit_protocol as proto;
 
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
@@ -15,6 +17,7 @@ use crate::audience::Audience;
 use crate::demand::Level;
 use crate::ids::{ParticipantSid, TrackSid};
 use crate::liveness::Presence;
+use crate::media::PathQuality;
 use crate::signalling::Refusal;
 use crate::token::Permissions;
 use crate::transport::Channel;
@@ -29,15 +32,32 @@ pub struct LinkId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkTrack(pub(crate) u32);
 
-/// One thing the core at one end of a link says to the core at the other. Lossless, but for what
-/// [`LinkMessage::is_lossy`] allows to lose, and in order.
+/// One thing the core at one end of a link says to the core at the other, in order. Lossless, but for data of participants
+/// ([`LinkMessage::data_bytes`]).
 #[derive(Debug, Clone)]
 pub struct LinkMessage(pub(crate) Told);
 
 impl LinkMessage {
-    /// It may be lost when much waits already: its sender asked for no more.
+    /// Data of a participant, for tests of what carries links.
+    pub fn of_data(message: &[u8], is_lossy: bool) -> Self {
+        let channel = if is_lossy { Channel::Lossy } else { Channel::Reliable };
+        Self(Told::Data { channel, message: message.into(), for_observers: false })
+    }
+
+    /// It may be lost when anything much waits already: its sender asked for no more.
     pub fn is_lossy(&self) -> bool {
-        matches!(self.0, Told::Data { channel: Channel::Lossy, .. })
+        matches!(self.0, Told::Data { channel: Channel::Lossy, .. } | Told::DataPacket { .. })
+    }
+
+    /// The bytes of it that a participant sent to others, which may be lost when too many wait; `None` of what parts say
+    /// of the room, which must not.
+    pub fn data_bytes(&self) -> Option<usize> {
+        match &self.0 {
+            Told::Data { message, .. } | Told::DataPacket { packet: message, .. } => {
+                Some(message.len())
+            }
+            _ => None,
+        }
     }
 }
 
@@ -56,12 +76,16 @@ pub(crate) enum Told {
     Gone { member: ParticipantSid, reason: proto::DisconnectReason },
     /// Who on this side began, changed or stopped talking.
     Speaks(Vec<proto::SpeakerInfo>),
-    /// Somebody on this side is out of reach, or is again within it.
-    Reach { member: ParticipantSid, presence: Presence },
+    /// Somebody on this side is out of reach, or is again within it, or is connected better or worse than before.
+    Reach { member: ParticipantSid, presence: Presence, quality: Option<PathQuality> },
     /// A data message, signed by its sender's part. Those it names are found at each end.
-    Data { channel: Channel, message: Vec<u8>, for_observers: bool },
+    Data { channel: Channel, message: Arc<[u8]>, for_observers: bool },
     /// How much of a track of yours is wanted here; `None`: nobody subscribes to it any more.
     Demand { track: TrackSid, number: LinkTrack, level: Option<Level> },
+    /// A packet of a data track of somebody on this side.
+    DataPacket { track: TrackSid, packet: Arc<[u8]> },
+    /// A data track of somebody on your side is wanted here, or no longer.
+    DataDemand { track: TrackSid, wanted: bool },
     /// Somebody here wants what somebody on your side left for others.
     Fetch { asker: ParticipantSid, request: proto::GetDataBlobRequest },
     /// What came of it: the number of the request, and what was left or why it is not given.
@@ -99,6 +123,8 @@ pub(crate) struct MemberFacts {
     pub(crate) presence: Presence,
     /// What it publishes, as far as its media can flow.
     pub(crate) tracks: Vec<TrackFacts>,
+    /// Its data tracks.
+    pub(crate) data_tracks: Vec<proto::DataTrackInfo>,
 }
 
 /// The same of a publication.

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::media::PathQuality;
+
 /// Silence on both paths after which the WebSocket is pinged, and between two pings of a silent one. Longer
 /// notices those who are lost later, shorter costs phones battery.
 const PING_AFTER: Duration = Duration::from_secs(1);
@@ -45,6 +47,9 @@ pub(crate) struct Liveness {
     pinged: Instant,
     /// What others take the participant for: what they were last told.
     pub(crate) told: Presence,
+    /// How well media gets to and from it while it is here, as its subscribers were last told; `None` before the first
+    /// judgement.
+    pub(crate) quality: Option<PathQuality>,
 }
 
 /// What others should take a participant for.
@@ -60,7 +65,14 @@ pub(crate) enum Presence {
 
 impl Liveness {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { connection: now, media: None, closed: None, pinged: now, told: Presence::Present }
+        Self {
+            connection: now,
+            media: None,
+            closed: None,
+            pinged: now,
+            told: Presence::Present,
+            quality: None,
+        }
     }
 
     /// Something arrived on the WebSocket, or it is a new one.

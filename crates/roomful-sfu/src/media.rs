@@ -12,6 +12,7 @@ mod feed;
 mod feedback;
 mod incoming;
 mod links;
+mod quality;
 mod receiving;
 mod reports;
 mod ring;
@@ -39,6 +40,7 @@ use crate::transport::{Negotiated, OutgoingSsrcs, Section};
 use audibility::Audibility;
 use feed::Feed;
 pub use links::LinkMedia;
+pub(crate) use quality::PathQuality;
 pub(crate) use session::MediaSession;
 pub(crate) use track::FeedSlot;
 use track::Track;
@@ -70,6 +72,8 @@ pub(crate) struct MediaPlane {
     /// Sealed RTCP.
     reports: VecDeque<(Route, Vec<u8>)>,
     audibility: Audibility,
+    /// How well participants turned out to be connected. One for each session at most: read after every timeout.
+    judged: VecDeque<(ParticipantId, PathQuality)>,
     timers: Timers<Timer>,
     links: links::Links,
     drops: MediaDrops,
@@ -140,6 +144,7 @@ impl MediaPlane {
             repeats: VecDeque::new(),
             reports: VecDeque::new(),
             audibility: Audibility::default(),
+            judged: VecDeque::new(),
             timers: Timers::new(),
             links: links::Links::default(),
             drops: MediaDrops::default(),
@@ -323,6 +328,11 @@ impl MediaPlane {
                 Timer::Reports(key) => self.report(key, now),
             }
         }
+    }
+
+    /// How well a participant turned out to be connected, each time that was judged.
+    pub(crate) fn poll_quality(&mut self) -> Option<(ParticipantId, PathQuality)> {
+        self.judged.pop_front()
     }
 
     /// Packets dropped so far.

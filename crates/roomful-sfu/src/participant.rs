@@ -1,6 +1,7 @@
 //! `Participant`: one presence of one person or device in one room.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -9,15 +10,17 @@ use proto::participant_info::State;
 use crate::audience::Audience;
 use crate::client::Client;
 use crate::data_blobs::DataBlobs;
+use crate::data_tracks::DataTracks;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
 use crate::link::LinkId;
 use crate::liveness::Liveness;
 use crate::media::SessionKey;
+use crate::outflow::{DataPolicy, Outflow};
 use crate::publication::Publication;
 use crate::room::RosterBudget;
 use crate::subscription::{ReceivingSections, Subscription};
 use crate::token::Grant;
-use crate::transport::{Channel, Delivery, Section, Transport};
+use crate::transport::{Channel, Section, Transport};
 
 /// See the module text.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub(crate) struct Access {
     pub(crate) was_restricted: bool,
     /// The tracks this participant wants and may not have for now.
     pub(crate) barred: BTreeSet<TrackSid>,
+    /// The tracks it does not want, or cannot decode: they are given to it only if it asks.
+    pub(crate) declined: BTreeSet<TrackSid>,
 }
 
 /// Where a participant stands with its offers: it alone makes them, so the room asks and waits.
@@ -76,31 +81,19 @@ pub(crate) struct Negotiation {
     pub(crate) queued: Vec<proto::AddTrackRequest>,
 }
 
-/// What is known of the data a participant sends.
+/// What is known of the data a participant sends and is sent.
 #[derive(Debug, Default)]
 pub(crate) struct DataState {
-    held: HeldData,
+    /// What it is sent.
+    outflow: Outflow,
     /// The number of its last reliable message that was passed on; 0 if it numbers none. After a resume it repeats
     /// all since, and none of them is passed on twice.
     pub(crate) last_sequence: u32,
-    /// Its reliable channel took a message once.
-    opened: bool,
+    /// What it publishes and gets of data tracks.
+    pub(crate) tracks: DataTracks,
     /// What it left for others to fetch.
     pub(crate) blobs: DataBlobs,
 }
-
-/// Reliable messages that a participant's data channel has no room for yet. Lossless: a participant for whom
-/// it overflows is sent away to reconnect. Lossy before its channel was ever open: a client without data channels
-/// is no slow one.
-#[derive(Debug, Default)]
-struct HeldData {
-    messages: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
-/// Larger keeps slower participants at the price of memory for each, smaller sends them away in a burst of
-/// messages.
-const HELD_DATA_BYTES: usize = 1024 * 1024;
 
 impl Participant {
     /// The participant as others should see it now.
@@ -108,6 +101,7 @@ impl Participant {
         let announced = self.publications.values().filter(|track| track.section.is_some());
         proto::ParticipantInfo {
             tracks: announced.map(|track| track.info.clone()).collect(),
+            data_tracks: self.data.tracks.infos(),
             is_publisher: self.is_publisher(),
             ..self.profile.clone()
         }
@@ -115,7 +109,9 @@ impl Participant {
 
     /// It publishes something, here or, as another part says, there.
     pub(crate) fn is_publisher(&self) -> bool {
-        self.profile.is_publisher || !self.publications.is_empty()
+        self.profile.is_publisher
+            || !self.publications.is_empty()
+            || !self.data.tracks.published.is_empty()
     }
 
     /// Its transport, if it is connected to this part.
@@ -142,10 +138,36 @@ impl Participant {
         }
     }
 
-    /// Sends a data message, if it is connected to this part and its channel takes it.
-    pub(crate) fn send_data(&mut self, channel: Channel, message: &[u8]) -> Delivery {
-        self.transport_mut()
-            .map_or(Delivery::Impossible, |transport| transport.send_data(channel, message))
+    /// Sends a data message, if it is connected to this part and takes it in time.
+    pub(crate) fn send_data(
+        &mut self,
+        channel: Channel,
+        message: &Arc<[u8]>,
+        policy: &DataPolicy,
+        now: Instant,
+    ) {
+        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        let outflow = &mut self.data.outflow;
+        match channel {
+            Channel::Reliable => outflow.send_reliable(transport, message, policy, now),
+            Channel::Lossy | Channel::DataTrack => {
+                outflow.send_lossy(transport, channel, message, policy, now);
+            }
+        }
+    }
+
+    /// Sends a packet of a data track, if it is connected to this part and takes it in time.
+    pub(crate) fn send_data_packet(&mut self, packet: &[u8], policy: &DataPolicy, now: Instant) {
+        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        self.data.outflow.send_lossy(transport, Channel::DataTrack, packet, policy, now);
+    }
+
+    /// Sends data that waits, as far as there is room.
+    pub(crate) fn flush_data(&mut self, now: Instant) {
+        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        if self.data.outflow.is_waiting() {
+            self.data.outflow.flush(transport, now);
+        }
     }
 
     /// Something others can see changed: clients keep the highest version.
@@ -158,67 +180,11 @@ impl Participant {
         self.touch();
     }
 
-    /// Whether messages wait for room in its data channel.
-    pub(crate) fn holds_data(&self) -> bool {
-        !self.data.held.messages.is_empty()
-    }
-
     /// The subscription that `section` carried is over.
     pub(crate) fn release(&mut self, section: Section) {
         self.receiving.release(section);
         if let Some(transport) = self.transport_mut() {
             transport.renew_stream(section);
-        }
-    }
-
-    /// Sends or holds a reliable message. `false`: it cannot keep up.
-    #[must_use]
-    pub(crate) fn send_reliable(&mut self, message: &[u8]) -> bool {
-        self.flush_held_data();
-        if self.holds_data() {
-            return self.hold(message);
-        }
-        match self.send_data(Channel::Reliable, message) {
-            Delivery::Sent => {
-                self.data.opened = true;
-                true
-            }
-            Delivery::Impossible => true,
-            Delivery::Later => self.hold(message),
-        }
-    }
-
-    /// Sends what was held, as far as there is room.
-    pub(crate) fn flush_held_data(&mut self) {
-        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
-        while let Some(message) = self.data.held.messages.front() {
-            match transport.send_data(Channel::Reliable, message) {
-                Delivery::Later => return,
-                Delivery::Sent => self.data.opened = true,
-                Delivery::Impossible => {}
-            }
-            self.data.held.pop();
-        }
-    }
-
-    fn hold(&mut self, message: &[u8]) -> bool {
-        self.data.held.push(message) || !self.data.opened
-    }
-}
-
-impl HeldData {
-    fn push(&mut self, message: &[u8]) -> bool {
-        if self.bytes + message.len() > HELD_DATA_BYTES {
-            return false;
-        }
-        self.bytes += message.len();
-        self.messages.push_back(message.to_vec());
-        true
-    }
-
-    fn pop(&mut self) {
-        if let Some(message) = self.messages.pop_front() {
-            self.bytes -= message.len();
         }
     }
 }

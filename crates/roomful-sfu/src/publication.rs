@@ -103,18 +103,18 @@ impl Publication {
         self.cid == cid || self.info.codecs.iter().any(|codec| codec.cid == cid)
     }
 
-    /// An offer carries it: media of `layers` encodings arrives at `section`, coded with `preferred` where its
-    /// participant did not name a codec before.
-    pub(crate) fn bind(
-        &mut self,
-        section: Section,
-        mid: &str,
-        layers: usize,
-        preferred: Option<Codec>,
-    ) {
+    /// What it is coded with, as far as that is known.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        Codec::of_name(&self.info.mime_type)
+    }
+
+    /// An offer carries it: media of `layers` encodings arrives at `section`, for which the codecs `agreed` were
+    /// agreed on. It is coded with the first of them, unless its participant named another one of them before.
+    pub(crate) fn bind(&mut self, section: Section, mid: &str, layers: usize, agreed: &[Codec]) {
         self.section = Some(section);
-        if let Some(codec) = preferred.filter(|_| self.any_codec) {
-            track_info::set_codec(&mut self.info, codec);
+        let named = self.codec().filter(|named| !self.any_codec && agreed.contains(named));
+        if let (None, Some(preferred)) = (named, agreed.first()) {
+            track_info::set_codec(&mut self.info, *preferred);
         }
         self.layers = layers.clamp(1, Layer::COUNT);
         mid.clone_into(&mut self.info.mid);
@@ -188,7 +188,7 @@ mod tests {
         };
         let mut publication =
             Publication::new(TrackSid::new("TR_a"), 0, &request, &EnabledCodecs::default());
-        publication.bind(Section::from_index(0), "0", layers, None);
+        publication.bind(Section::from_index(0), "0", layers, &[]);
         publication
     }
 

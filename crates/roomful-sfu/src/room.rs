@@ -10,6 +10,7 @@ mod agents;
 mod audience;
 mod blobs;
 mod data;
+mod data_tracks;
 mod demand;
 mod departures;
 mod forwarding;
@@ -26,6 +27,7 @@ mod roster;
 mod rpc;
 mod scenarios;
 mod spread;
+mod subscriptions;
 mod tokens;
 mod tracks;
 
@@ -44,6 +46,7 @@ use crate::ids::{ConnectionId, ParticipantId, RoomName};
 use crate::link::{LinkId, Told};
 use crate::liveness::Presence;
 use crate::media::MediaPlane;
+use crate::outflow::DataPolicy;
 use crate::participant::Participant;
 use crate::room_policy::RoomPolicy;
 use crate::route::Route;
@@ -51,7 +54,7 @@ use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
 use crate::timers::Timers;
 use crate::token::Grant;
-use crate::transport::{TransportEvent, TransportOutput};
+use crate::transport::{Channel, TransportEvent, TransportOutput};
 use administration::FromOutside;
 pub(crate) use admission::Newcomer;
 use departures::Departures;
@@ -92,6 +95,10 @@ struct Terms {
     codecs: EnabledCodecs,
     /// Participants may leave data with the room.
     data_blobs: bool,
+    /// Participants may publish data tracks.
+    data_tracks: bool,
+    /// When data for slow receivers is lost.
+    data: DataPolicy,
     /// Ends frames made by a server, so that whoever decrypts frames lets them pass. LiveKit's clients expect one
     /// in each room.
     sif_trailer: [u8; SIF_TRAILER_BYTES],
@@ -220,7 +227,13 @@ impl Room {
             outputs: VecDeque::new(),
             clock,
             rng,
-            terms: Terms { codecs, data_blobs: policy.data_blobs, sif_trailer },
+            terms: Terms {
+                codecs,
+                data_blobs: policy.data_blobs,
+                data_tracks: policy.data_tracks,
+                data: policy.data.clone(),
+                sif_trailer,
+            },
         };
         room.arrange_end(now);
         room
@@ -275,6 +288,11 @@ impl Room {
             Command::SyncState(state) => self.sync_state(from, &state, now)?,
             Command::StoreBlob(request) => self.store_blob(from, request)?,
             Command::FetchBlob(request) => self.fetch_blob(from, &request)?,
+            Command::PublishDataTrack(request) => self.publish_data_track(from, &request, now)?,
+            Command::UnpublishDataTrack(request) => {
+                self.unpublish_data_track(from, request, now)?;
+            }
+            Command::SubscribeDataTracks(update) => self.subscribe_data_tracks(from, &update)?,
             Command::Simulate(scenario) => self.simulate(from, scenario, now),
             Command::Nothing => {}
         }
@@ -294,9 +312,7 @@ impl Room {
         if let Some(transport) = participant.transport_mut() {
             transport.handle_datagram(route, payload, now);
         }
-        if participant.holds_data() {
-            participant.flush_held_data();
-        }
+        participant.flush_data(now);
         self.touched.push(to);
         if participant.liveness.told != Presence::Present {
             self.assess_presence(to, now);
@@ -321,13 +337,16 @@ impl Room {
                     && let Some(transport) = participant.transport_mut()
                 {
                     transport.handle_timeout(now);
-                    participant.flush_held_data();
+                    participant.flush_data(now);
                     self.touched.push(id);
                 }
             }
             Timer::Liveness(id) => self.assess_presence(id, now),
             Timer::Join(id) => self.require_connected(id, now),
-            Timer::Media => self.media.handle_timeout(now),
+            Timer::Media => {
+                self.media.handle_timeout(now);
+                self.tell_path_qualities();
+            }
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Demand(id) => self.tell_demand(id, now),
             Timer::Roster(id) => self.tell_roster(id),
@@ -390,6 +409,9 @@ impl Room {
                 tracing::debug!(participant = id.0, "the media path was closed by the other end");
                 let reason = proto::DisconnectReason::MediaFailure;
                 self.remove(id, reason, Some(Action::Reconnect), now);
+            }
+            TransportEvent::Data(Channel::DataTrack, packet) => {
+                self.forward_data_track(id, packet, now);
             }
             TransportEvent::Data(channel, message) => self.forward_data(id, channel, &message, now),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use livekit_protocol as proto;
 
 use crate::codecs::EnabledCodecs;
+use crate::outflow::DataPolicy;
 use crate::token::Grant;
 
 /// The operator's rules about rooms. The defaults are LiveKit's.
@@ -24,6 +25,10 @@ pub struct RoomPolicy {
     pub remote_unmute: bool,
     /// Participants may leave data with the room for others to fetch.
     pub data_blobs: bool,
+    /// Participants may publish data tracks.
+    pub data_tracks: bool,
+    /// When data for slow receivers is lost.
+    pub data: DataPolicy,
     /// Applications are told what happens ([`crate::Output::Notice`]).
     pub notices: bool,
     /// What tracks may be coded with.
@@ -39,6 +44,8 @@ impl Default for RoomPolicy {
             auto_create: true,
             remote_unmute: false,
             data_blobs: false,
+            data_tracks: true,
+            data: DataPolicy::default(),
             notices: false,
             enabled_codecs: EnabledCodecs::default(),
         }

@@ -4,6 +4,7 @@
 
 mod render;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use livekit_protocol as proto;
@@ -48,6 +49,12 @@ pub(crate) enum Command {
     StoreBlob(proto::StoreDataBlobRequest),
     /// It fetches what somebody left.
     FetchBlob(proto::GetDataBlobRequest),
+    /// A data track it is about to send.
+    PublishDataTrack(proto::PublishDataTrackRequest),
+    /// One it sends no more.
+    UnpublishDataTrack(proto::UnpublishDataTrackRequest),
+    /// It wants, or no longer wants, data tracks of others.
+    SubscribeDataTracks(proto::UpdateDataSubscription),
     /// Something is to go wrong, for a test.
     Simulate(Scenario),
     /// Nothing to do here: a server that answers at its own addresses needs no candidates.
@@ -127,6 +134,12 @@ pub(crate) enum Change {
     BlobStored { request_id: u32, key: Option<proto::DataBlobKey> },
     /// What somebody left.
     BlobFetched { request_id: u32, blob: Box<proto::DataBlob> },
+    /// Your data track has a sid.
+    DataTrackPublished(Box<proto::DataTrackInfo>),
+    /// Your data track is no longer published.
+    DataTrackUnpublished(Box<proto::DataTrackInfo>),
+    /// What you get of data tracks of others comes under these numbers.
+    DataTrackHandles(HashMap<u32, proto::data_track_subscriber_handles::PublishedDataTrack>),
     /// What you asked is done.
     Done { request_id: u32, request: Box<Request> },
     /// What you asked is not done.
@@ -216,9 +229,9 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::Simulate(simulate) => Command::Simulate(scenario(simulate.scenario)?),
         Incoming::StoreDataBlobRequest(request) => Command::StoreBlob(request),
         Incoming::GetDataBlobRequest(request) => Command::FetchBlob(request),
-        Incoming::PublishDataTrackRequest(_)
-        | Incoming::UnpublishDataTrackRequest(_)
-        | Incoming::UpdateDataSubscription(_) => return Err(unsupported("data tracks")),
+        Incoming::PublishDataTrackRequest(request) => Command::PublishDataTrack(request),
+        Incoming::UnpublishDataTrackRequest(request) => Command::UnpublishDataTrack(request),
+        Incoming::UpdateDataSubscription(update) => Command::SubscribeDataTracks(update),
     })
 }
 

@@ -82,14 +82,17 @@ impl ReceivingSections {
         lost
     }
 
+    /// The section that [`ReceivingSections::assign`] would take.
+    pub(crate) fn spare(&self, kind: MediaKind) -> Option<Section> {
+        let spare = |one: &ReceivingSection| one.kind == kind && one.state == State::Spare;
+        self.sections.iter().find(|(_, one)| spare(one)).map(|(section, _)| *section)
+    }
+
     /// Lets a spare section carry `track`; `None` if there is none of its kind.
     pub(crate) fn assign(&mut self, track: &TrackSid, kind: MediaKind) -> Option<Section> {
-        let (section, spare) = self
-            .sections
-            .iter_mut()
-            .find(|(_, section)| section.kind == kind && section.state == State::Spare)?;
-        spare.state = State::Carrying(track.clone());
-        Some(*section)
+        let section = self.spare(kind)?;
+        self.sections.get_mut(&section)?.state = State::Carrying(track.clone());
+        Some(section)
     }
 
     /// The subscription that `section` carried is over.

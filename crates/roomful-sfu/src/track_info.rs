@@ -70,6 +70,11 @@ pub(crate) fn set_codec(info: &mut proto::TrackInfo, codec: Codec) {
         only.video_layer_mode = mode.into();
         only.mime_type.clone_from(&mime_type);
     }
+    let mut is_named = false;
+    let mut is_first = |one: &proto::SimulcastCodecInfo| {
+        !std::mem::replace(&mut is_named, true) || one.mime_type != mime_type
+    };
+    info.codecs.retain(|one| is_first(one));
     info.mime_type = mime_type;
     #[expect(deprecated, reason = "clients of every age read one or the other field")]
     {

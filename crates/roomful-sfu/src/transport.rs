@@ -9,6 +9,7 @@ mod keys;
 mod negotiated;
 pub(crate) mod offer;
 mod path;
+mod unwanted;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -22,12 +23,14 @@ use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::error::IceError;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
+use crate::codecs::AllowedCodecs;
 use crate::route::{Protocol, Route};
 use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
 use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
 use offer::{OfferedSection, read_sections};
 use path::Path;
+use unwanted::without_codecs;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
 pub(crate) struct TransportFactory {
@@ -60,6 +63,8 @@ pub(crate) enum Channel {
     Reliable,
     /// `_lossy`: unordered, never retransmitted.
     Lossy,
+    /// `_data_track`: the same, for packets of data tracks.
+    DataTrack,
 }
 
 /// What became of a data message.
@@ -67,7 +72,7 @@ pub(crate) enum Channel {
 pub(crate) enum Delivery {
     /// On its way.
     Sent,
-    /// The channel is not open yet, or holds back [`DATA_BUFFER`] already.
+    /// The channel is not open yet, or holds back as much as it may.
     Later,
     /// Larger than the other end takes.
     Impossible,
@@ -125,12 +130,16 @@ const MAX_DATA: u32 = 64 * 1024;
 /// The same on the way out: forwarding writes the sender's name into a message.
 const MAX_FORWARDED_DATA: usize = MAX_DATA as usize + 1024;
 
-const _: () = assert!(MAX_FORWARDED_DATA < DATA_BUFFER);
+/// Bytes each data channel may hold back, over which [`Transport::send_data`] defers: a slow receiver of reliable
+/// messages still gets lossy ones. LiveKit's clients split messages at 15 kB: smaller stalls a burst of messages on a
+/// long path, larger holds more memory per slow participant and plays lossy messages later.
+const RELIABLE_BUFFER: usize = 192 * 1024;
+const LOSSY_BUFFER: usize = 96 * 1024;
 
-/// Bytes a data channel may hold back, over which [`Transport::send_data`] defers. LiveKit's clients split
-/// messages at 15 kB: smaller stalls a burst of messages on a long path, larger holds more memory per slow
-/// participant.
-const DATA_BUFFER: usize = 256 * 1024;
+const _: () = assert!(MAX_FORWARDED_DATA < LOSSY_BUFFER && LOSSY_BUFFER < RELIABLE_BUFFER);
+
+/// All of them together.
+const DATA_BUFFER: usize = RELIABLE_BUFFER + 2 * LOSSY_BUFFER;
 
 /// `str0m` has no media to report on; its reports would only be timers.
 const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
@@ -198,15 +207,21 @@ impl TransportFactory {
 }
 
 impl Transport {
-    /// Takes an SDP offer; [`Transport::answer`] then finishes the answer. Returns its sections.
+    /// Takes an SDP offer; [`Transport::answer`] then finishes the answer, which agrees on no codec that is not
+    /// `allowed`. Returns its sections.
     ///
     /// # Errors
     /// What is wrong with the offer; the transport goes on with what was negotiated before.
-    pub(crate) fn handle_offer(&mut self, sdp: &str) -> Result<Vec<OfferedSection>, OfferError> {
+    pub(crate) fn handle_offer(
+        &mut self,
+        sdp: &str,
+        allowed: &AllowedCodecs,
+    ) -> Result<Vec<OfferedSection>, OfferError> {
         let offered = read_sections(sdp);
         if offered.len() > MAX_SECTIONS {
             return Err(OfferError::TooManySections { found: offered.len() });
         }
+        let sdp = &without_codecs(sdp, allowed);
         let offer = str0m::change::SdpOffer::from_sdp_string(&without_receiving(sdp))
             .map_err(|error| OfferError::Malformed(without_addresses(&error.to_string())))?;
         let accepted = self.rtc.sdp_api().accept_offer(offer);
@@ -316,6 +331,9 @@ impl Transport {
         }
         let Some(id) = self.channels.get(&channel) else { return Delivery::Later };
         let Some(mut open) = self.rtc.channel(*id) else { return Delivery::Later };
+        if open.buffered_amount() + payload.len() > channel.buffer() {
+            return Delivery::Later;
+        }
         let delivery = match open.write(true, payload) {
             Ok(true) => Delivery::Sent,
             Ok(false) => Delivery::Later,
@@ -326,6 +344,12 @@ impl Transport {
         };
         self.drain();
         delivery
+    }
+
+    /// Bytes that a channel holds back: not sent yet, or not acknowledged.
+    pub(crate) fn buffered(&mut self, channel: Channel) -> usize {
+        let id = self.channels.get(&channel).copied();
+        id.and_then(|id| self.rtc.channel(id)).map_or(0, |mut open| open.buffered_amount())
     }
 
     /// Says goodbye to the other end (DTLS close_notify).
@@ -468,7 +492,16 @@ impl Channel {
         match label {
             "_reliable" => Some(Self::Reliable),
             "_lossy" => Some(Self::Lossy),
+            "_data_track" => Some(Self::DataTrack),
             _ => None,
+        }
+    }
+
+    /// Bytes it may hold back.
+    fn buffer(self) -> usize {
+        match self {
+            Self::Reliable => RELIABLE_BUFFER,
+            Self::Lossy | Self::DataTrack => LOSSY_BUFFER,
         }
     }
 }

@@ -37,6 +37,18 @@ pub enum Browser {
     Firefox,
 }
 
+/// Which video codecs a client has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VideoCodecs {
+    /// VP8, what virtual cameras send.
+    #[default]
+    Vp8,
+    /// H.264: it can watch no virtual camera.
+    H264,
+    /// Both.
+    Both,
+}
+
 /// How a client joins.
 #[derive(Debug, Clone, Default)]
 pub struct JoinOptions {
@@ -44,6 +56,8 @@ pub struct JoinOptions {
     pub browser: Browser,
     /// Receives nothing it did not ask for.
     pub manual_subscription: bool,
+    /// What it encodes and decodes.
+    pub video: VideoCodecs,
 }
 
 /// See the module text.
@@ -61,6 +75,7 @@ pub struct Client {
     /// What came, by publication.
     received: BTreeMap<String, TrackLog>,
     messages: Vec<(Channel, proto::DataPacket)>,
+    data_packets: Vec<Vec<u8>>,
     violations: Vec<String>,
     outputs: VecDeque<ClientOutput>,
     rng: fastrand::Rng,
@@ -107,9 +122,9 @@ impl Client {
     /// A client at `address` that has not joined yet.
     pub fn new(options: JoinOptions, address: SocketAddr, seed: u64, now: Instant) -> Self {
         let mut client = Self {
-            options,
             address,
-            rtc: peer_connection(now),
+            rtc: peer_connection(options.video, now),
+            options,
             rtc_timeout: now,
             channels: Vec::new(),
             open_channels: Vec::new(),
@@ -119,6 +134,7 @@ impl Client {
             streams: BTreeMap::new(),
             received: BTreeMap::new(),
             messages: Vec::new(),
+            data_packets: Vec::new(),
             violations: Vec::new(),
             outputs: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
@@ -269,6 +285,11 @@ impl Client {
         &self.messages
     }
 
+    /// Packets of data tracks that arrived, as they came.
+    pub fn data_packets(&self) -> &[Vec<u8>] {
+        &self.data_packets
+    }
+
     /// Takes what it saw that must not be.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.violations)
@@ -323,6 +344,9 @@ impl Client {
             }
             Event::ChannelData(data) => {
                 let channel = self.channels.iter().find(|(_, id)| *id == data.id);
+                if channel.is_some_and(|(channel, _)| *channel == Channel::DataTrack) {
+                    return self.data_packets.push(data.data);
+                }
                 let packet = proto::DataPacket::decode(&data.data[..]);
                 match (channel, packet) {
                     (Some((channel, _)), Ok(packet)) => self.messages.push((*channel, packet)),
@@ -379,11 +403,12 @@ impl Channel {
     }
 }
 
-fn peer_connection(now: Instant) -> Rtc {
+fn peer_connection(video: VideoCodecs, now: Instant) -> Rtc {
     RtcConfig::new()
         .set_rtp_mode(true)
         .clear_codecs()
         .enable_opus(true, false)
-        .enable_vp8(true)
+        .enable_vp8(video != VideoCodecs::H264)
+        .enable_h264(video != VideoCodecs::Vp8)
         .build(now)
 }

@@ -155,6 +155,7 @@ impl Config {
             None => FileConfig::read_text(flags.livekit_config.as_deref())?,
         };
         let rtc = file.rtc.unwrap_or_default();
+        let data = rtc.data_policy();
         let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());
         let workers = flags.workers.or(file.workers);
         let workers = fit_workers(workers, udp_ports, &mut warnings)?;
@@ -180,8 +181,10 @@ impl Config {
         let room = file.room.unwrap_or_default();
         let spreading = Spreading::new(flags.spread_above.or(room.spread_above));
         let mut rooms = rooms(flags.max_participants, room, &mut warnings);
+        rooms.data = data;
         rooms.notices = webhooks.is_some();
         rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);
+        rooms.data_tracks = file.enable_data_tracks.unwrap_or(true);
         Ok(Self {
             bind_addresses: bind_addresses(&flags.bind, file.bind_addresses)?,
             port: flags.port.or(file.port).unwrap_or(DEFAULT_PORT),
@@ -249,6 +252,8 @@ fn rooms(
         auto_create: file.auto_create.unwrap_or(default.auto_create),
         remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
         data_blobs: default.data_blobs,
+        data_tracks: default.data_tracks,
+        data: default.data,
         notices: default.notices,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }

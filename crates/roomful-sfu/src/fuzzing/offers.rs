@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Script, script};
+use crate::codecs::AllowedCodecs;
 use crate::route::Protocol;
 use crate::testing::start_of_time;
 use crate::transport::answer::StreamLabel;
@@ -109,7 +110,9 @@ fn offers_accepted(bytes: &[u8]) -> usize {
     let mut accepted = 0;
     for offer in texts(bytes).take(MAX_OFFERS) {
         Negotiated::read(&offer, &offer);
-        let Ok(sections) = transport.handle_offer(&offer) else { continue };
+        let Ok(sections) = transport.handle_offer(&offer, &AllowedCodecs::default()) else {
+            continue;
+        };
         accepted += 1;
         let labels: BTreeMap<_, _> = sections
             .iter()

@@ -10,6 +10,7 @@ use roomful_rtp::rtp::{HeaderFields, write_header, write_padding};
 use roomful_rtp::sender_report::SentStream;
 
 use super::SessionKey;
+use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
 use super::session::MediaSession;
@@ -46,6 +47,7 @@ pub(crate) struct Feed {
     /// The subscriber has reported on it, so it knows which section it belongs to. Until then every packet names its
     /// section (RFC 8843 §9.2): what arrives before the answer is read may otherwise be taken for another stream's.
     pub(super) is_known: bool,
+    pub(super) sending: Sending,
     /// What was sent, for sender reports.
     pub(super) stream: SentStream,
     pub(super) newest: Option<Newest>,
@@ -105,6 +107,7 @@ impl Feed {
             repair_seq: u64::from(first_seq & 0x7fff),
             repeats_left: MOST_REPEATS_LEFT,
             is_known: false,
+            sending: Sending::default(),
             stream: SentStream::new(clock_rate),
             newest: None,
             keyframe_timer: None,
@@ -174,6 +177,7 @@ impl Feed {
             return Fed::Left;
         }
         self.stream.handle_sent(payload.len());
+        self.sending.handle_sent(header.seq);
         let offset = header.timestamp.wrapping_sub(kept.timestamp as u32);
         self.newest = Some(Newest { layer: kept.layer, offset });
         if format.repair.is_some() {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use roomful_rtp::Ssrc;
 use roomful_rtp::rtcp::{Nack, ReportBlock, Rtcp, packets};
 
+use super::quality::Way;
 use super::{FeedKey, MAX_REPEATS, MediaPlane, SessionKey};
 
 impl MediaPlane {
@@ -83,12 +84,18 @@ impl MediaPlane {
     ) {
         for block in blocks {
             let Some(called) = self.feed_called(key, block.ssrc) else { continue };
-            let track = self.tracks.get_mut(called.track);
-            let Some(feed) = track.and_then(|track| track.feed_mut(called.slot)) else { continue };
+            let Some(track) = self.tracks.get_mut(called.track) else { continue };
+            let kind = track.kind;
+            let Some(feed) = track.feed_mut(called.slot) else { continue };
             feed.is_known = true;
             let echoed = feed.stream.rtt(&block, now);
-            if let (Some(echoed), Some(session)) = (echoed, self.sessions.get_mut(key)) {
+            let passed = feed.sending.handle_report(&block);
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            if let Some(echoed) = echoed {
                 session.round_trip.update(echoed);
+            }
+            if let Some(passed) = passed {
+                session.quality.handle(Way::Down, kind, passed);
             }
         }
     }

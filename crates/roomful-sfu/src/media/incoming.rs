@@ -10,7 +10,8 @@ use roomful_rtp::rtcp::{ReportBlock, SenderInfo};
 use roomful_rtp::rtp::{RtpHeader, TimestampUnwrapper};
 use roomful_rtp::sender_report::ClockMapping;
 
-use crate::egress::Layer;
+use super::quality::Passage;
+use crate::egress::{Layer, MediaKind};
 use crate::transport::{Format, Negotiated, Section};
 
 /// Streams one participant can make the server remember: its publications times three layers, twice for their
@@ -40,6 +41,15 @@ pub(super) struct Stream {
     clock: Option<ClockMapping>,
     /// When its newest packet came.
     arrived: Option<Instant>,
+    judged: Judged,
+}
+
+/// What was received and lost of a stream when its passage was judged last, and repaired since.
+#[derive(Debug, Default)]
+struct Judged {
+    received: u64,
+    lost: i32,
+    repaired: u64,
 }
 
 /// Which stream a packet belongs to, and where in it.
@@ -59,6 +69,23 @@ impl Stream {
         if let Some(reception) = &mut self.reception {
             reception.handle_sender_report(info, now);
         }
+    }
+
+    /// What became of its packets since the last time.
+    pub(super) fn passed(&mut self) -> Passage {
+        let Some(reception) = &self.reception else { return Passage::default() };
+        let former = std::mem::take(&mut self.judged);
+        (self.judged.received, self.judged.lost) = (reception.received(), reception.lost());
+        let lost = self.judged.lost.saturating_sub(former.lost);
+        let lost = u64::try_from(lost).unwrap_or(0);
+        let expected = self.judged.received.saturating_sub(former.received) + lost;
+        let lost = lost.saturating_sub(former.repaired);
+        Passage { expected, lost, jitter: reception.jitter() }
+    }
+
+    /// Sound is not repaired, pictures are.
+    pub(super) fn kind(&self) -> MediaKind {
+        if self.nack.is_some() { MediaKind::Video } else { MediaKind::Audio }
     }
 
     pub(super) fn report_block(&mut self, now: Instant) -> Option<ReportBlock> {
@@ -137,6 +164,7 @@ impl Incoming {
             }
         };
         let stream = self.streams.get_mut(&media)?;
+        stream.judged.repaired += 1;
         let seq = nearest(stream.highest, original);
         if let Some(nack) = &mut stream.nack {
             nack.handle_repair(seq);
@@ -197,6 +225,7 @@ impl Incoming {
             nack: None,
             clock: None,
             arrived: None,
+            judged: Judged::default(),
         };
         self.streams.insert(ssrc, stream);
         Some(())

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use roomful_rtp::Ssrc;
 use roomful_rtp::rtcp::{ReportBlock, RtcpWriter, SenderInfo};
 
+use super::quality::Way;
 use super::{MediaPlane, SessionKey, Timer};
 use crate::egress::Layer;
 use crate::ids::ParticipantId;
 use crate::transport::Section;
 
-/// Time between two reports to one participant, as browsers do for video. Longer delays lip-sync after a join and the
+/// Time between two reports to one participant, as browsers do for video; the quality of its path is judged by them. Longer delays lip-sync after a join and the
 /// view of losses, shorter costs a datagram more for each participant.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -61,9 +62,14 @@ impl MediaPlane {
         self.timers.set(Timer::Reports(key), Some(now + REPORT_INTERVAL));
         let about_feeds = self.sender_reports(key, now);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let streams = session.incoming.iter_mut();
-        let about_streams: Vec<ReportBlock> =
-            streams.filter_map(|(_, stream)| stream.report_block(now)).collect();
+        let mut about_streams: Vec<ReportBlock> = Vec::new();
+        for (_, stream) in session.incoming.iter_mut() {
+            session.quality.handle(Way::Up, stream.kind(), stream.passed());
+            about_streams.extend(stream.report_block(now));
+        }
+        if let Some(quality) = session.quality.handle_second(session.round_trip.rtt()) {
+            self.judged.push_back((session.owner, quality));
+        }
         let own = session.times.ssrc;
         for part in about_streams.chunks(BLOCKS) {
             self.send_rtcp(key, |writer| {

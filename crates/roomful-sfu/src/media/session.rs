@@ -15,6 +15,7 @@ use roomful_rtp::twcc::{ArrivalLog, PathMeter, SentLog};
 
 use super::feed::{OVERHEAD, Outgoing};
 use super::incoming::Incoming;
+use super::quality::QualityJudge;
 use super::reports::ReportTimes;
 use super::track::FeedSlot;
 use super::{MediaDrops, TrackKey};
@@ -26,6 +27,7 @@ use crate::transport::{Negotiated, Section};
 /// See the module text.
 #[derive(Debug)]
 pub(crate) struct MediaSession {
+    pub(super) owner: ParticipantId,
     /// Binds its sound and pictures to one clock (CNAME, RFC 3550 §6.5.1).
     pub(super) cname: Box<str>,
     srtp: Option<Srtp>,
@@ -45,6 +47,7 @@ pub(crate) struct MediaSession {
     pub(super) times: ReportTimes,
     /// Round trip between this server and the participant, as its reports show (RFC 3550 §6.4.1).
     pub(super) round_trip: RttEstimator,
+    pub(super) quality: QualityJudge,
 }
 
 /// Bytes of a section's name that a header extension of one byte's header can carry (RFC 8285 §4.2); longer ones go
@@ -60,6 +63,7 @@ impl MediaSession {
     /// A session without keys: nothing is received or sent until [`MediaSession::set_keys`].
     pub(super) fn new(owner: ParticipantId, cname: &str, now: Instant) -> Self {
         Self {
+            owner,
             cname: cname.into(),
             srtp: None,
             path: None,
@@ -72,6 +76,7 @@ impl MediaSession {
             path_meter: PathMeter::default(),
             times: ReportTimes::new(owner, now),
             round_trip: RttEstimator::default(),
+            quality: QualityJudge::default(),
         }
     }
 

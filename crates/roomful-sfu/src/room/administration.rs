@@ -192,7 +192,7 @@ impl Room {
         };
         let recipients: Vec<_> =
             self.participants.values().filter(|one| is_for(one)).map(|one| one.id).collect();
-        let message = prost::Message::encode_to_vec(&packet);
+        let message = prost::Message::encode_to_vec(&packet).into();
         let parcel = Parcel { channel, message: &message, for_observers: false };
         self.deliver(&recipients, parcel, None, now);
     }

@@ -70,6 +70,7 @@ impl Room {
         self.learn_ufrag(id);
         self.welcome(id, now);
         self.subscribe_to_everything(id, now);
+        self.subscribe_to_all_data(id);
         self.tell_others_about(id, now);
         self.launch_for(id, proto::JobType::JtParticipant);
         for request in attempt.request.add_track_requests {
@@ -179,6 +180,7 @@ impl Room {
             self.notice_unpublished(&participant.profile, &publication, now);
             self.end_subscriptions(&publication, now);
         }
+        self.forget_data_of(&mut participant);
         self.media.remove_session(participant.session);
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);

@@ -52,12 +52,14 @@ impl Room {
             for track in &tracks {
                 self.review(other, of, track, now);
             }
+            self.review_data(other);
             self.refresh_sections(other, now);
         }
     }
 
     /// Ends every subscription of one who may no longer subscribe, or takes up those it wanted meanwhile.
     pub(super) fn review_all(&mut self, id: ParticipantId, now: Instant) {
+        self.review_data(id);
         let Some(participant) = self.participants.get(&id) else { return };
         if participant.grant.permissions.can_subscribe {
             let barred: Vec<TrackSid> = participant.access.barred.iter().cloned().collect();
@@ -82,10 +84,11 @@ impl Room {
             && participant.access.barred.insert(track.clone())
     }
 
-    /// The publication is over: nobody waits for it any longer.
-    pub(super) fn forget_barred(&mut self, track: &TrackSid) {
+    /// The publication is over: nobody waits for it any longer, or does not want it.
+    pub(super) fn forget_access(&mut self, track: &TrackSid) {
         for participant in self.participants.values_mut() {
             participant.access.barred.remove(track);
+            participant.access.declined.remove(track);
         }
     }
 
@@ -99,19 +102,13 @@ impl Room {
         let Some(subscriber) = self.participants.get(&id) else { return };
         let Some(from) = self.participants.get(&publisher) else { return };
         let allowed = from.admits(&subscriber.grant.identity, track);
-        let allowance = |allowed| Change::SubscriptionAllowed {
-            publisher: from.profile.sid.clone(),
-            track: track.clone(),
-            allowed,
-        };
         if !allowed && subscriber.subscriptions.contains_key(track) {
-            let change = allowance(false);
+            let publisher = from.profile.sid.clone();
             self.unsubscribe(id, track, now);
             self.bar(id, track);
-            self.tell(id, change);
+            let track = track.clone();
+            self.tell(id, Change::SubscriptionAllowed { publisher, track, allowed: false });
         } else if allowed && subscriber.access.barred.contains(track) {
-            let change = allowance(true);
-            self.tell(id, change);
             self.subscribe(id, track, now);
         }
     }

@@ -1,20 +1,20 @@
 //! Data messages between participants.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use livekit_protocol as proto;
 use prost::Message;
 use proto::data_packet::{Kind, Value};
 use proto::data_stream::header::ContentHeader;
-use proto::leave_request::Action;
 use proto::participant_info;
 
 use super::Room;
 use crate::ids::ParticipantId;
 use crate::link::{LinkId, Told};
 use crate::participant::{DataState, Participant};
-use crate::transport::{Channel, Delivery};
+use crate::transport::Channel;
 
 impl Room {
     /// Forwards a data message to those it names, or to everyone else, on the channel it came by.
@@ -50,7 +50,7 @@ impl Room {
         sign(&mut packet, sender);
         set_channel(&mut packet, channel);
         let named = Recipients::of(&packet);
-        let message = packet.encode_to_vec();
+        let message: Arc<[u8]> = packet.encode_to_vec().into();
         let recipients: Vec<ParticipantId> = self
             .participants
             .values()
@@ -66,11 +66,11 @@ impl Room {
         &mut self,
         link: LinkId,
         channel: Channel,
-        message: &[u8],
+        message: &Arc<[u8]>,
         for_observers: bool,
         now: Instant,
     ) {
-        let Ok(packet) = proto::DataPacket::decode(message) else { return };
+        let Ok(packet) = proto::DataPacket::decode(&message[..]) else { return };
         let readers = if for_observers { Readers::Observers } else { Readers::Others };
         let named = Recipients::of(&packet);
         let recipients: Vec<ParticipantId> = self
@@ -103,36 +103,24 @@ impl Room {
             }
         }
         for link in links.into_iter().filter(|link| Some(*link) != from) {
-            self.tell_link(link, Told::Data { channel, message: message.to_vec(), for_observers });
+            self.tell_link(
+                link,
+                Told::Data { channel, message: Arc::clone(message), for_observers },
+            );
         }
     }
 
-    /// Sends one message, unless the recipient cannot keep up: then it is sent away to reconnect.
+    /// Sends one message, as far as its recipient keeps up.
     pub(super) fn send_data(
         &mut self,
         to: ParticipantId,
         channel: Channel,
-        message: &[u8],
+        message: &Arc<[u8]>,
         now: Instant,
     ) {
         let Some(recipient) = self.participants.get_mut(&to) else { return };
+        recipient.send_data(channel, message, &self.terms.data, now);
         self.touched.push(to);
-        match channel {
-            // Lossy: a message for which there is no room is gone.
-            Channel::Lossy => {
-                let _: Delivery = recipient.send_data(channel, message);
-            }
-            Channel::Reliable => {
-                if !recipient.send_reliable(message) {
-                    tracing::info!(
-                        participant = to.0,
-                        "cannot keep up with data: sent to reconnect"
-                    );
-                    let reason = proto::DisconnectReason::ConnectionTimeout;
-                    self.remove(to, reason, Some(Action::Reconnect), now);
-                }
-            }
-        }
     }
 }
 
@@ -140,7 +128,7 @@ impl Room {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parcel<'a> {
     pub(super) channel: Channel,
-    pub(super) message: &'a [u8],
+    pub(super) message: &'a Arc<[u8]>,
     /// Only for those who may read metrics.
     pub(super) for_observers: bool,
 }
@@ -222,7 +210,7 @@ fn mark_generated(packet: &mut proto::DataPacket) -> bool {
 fn set_channel(packet: &mut proto::DataPacket, channel: Channel) {
     packet.kind = match channel {
         Channel::Reliable => Kind::Reliable.into(),
-        Channel::Lossy => Kind::Lossy.into(),
+        Channel::Lossy | Channel::DataTrack => Kind::Lossy.into(),
     };
 }
 

@@ -16,6 +16,7 @@ use crate::clock::WallClock;
 use crate::ids::{Identity, Origin, ParticipantId, ParticipantSid};
 use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told, TrackFacts};
 use crate::liveness::Presence;
+use crate::media::PathQuality;
 use crate::participant::Participant;
 use crate::room_policy::RoomPolicy;
 use crate::signalling::Change;
@@ -129,14 +130,18 @@ impl Room {
                 }
             }
             Told::Speaks(speakers) => self.handle_speaks(link, speakers),
-            Told::Reach { member, presence } => {
+            Told::Reach { member, presence, quality } => {
                 if let Some(id) = self.member_behind(link, &member) {
-                    self.handle_reach(id, presence);
+                    self.handle_reach(id, presence, quality);
                 }
             }
             Told::Data { channel, message, for_observers } => {
                 self.forward_from_link(link, channel, &message, for_observers, now);
             }
+            Told::DataPacket { track, packet } => {
+                self.forward_data_from_link(link, &track, &packet, now);
+            }
+            Told::DataDemand { track, wanted } => self.handle_data_demand(link, &track, wanted),
             Told::Demand { track, number, level } => {
                 self.handle_demand(link, &track, number, level, now);
             }
@@ -228,8 +233,8 @@ impl Room {
     pub(super) fn tell_links_of_reach(&mut self, of: ParticipantId) {
         let Some(participant) = self.participants.get(&of) else { return };
         let member = ParticipantSid::new(participant.profile.sid.as_str());
-        let (behind, presence) = (participant.link(), participant.liveness.told);
-        self.tell_links(behind, &Told::Reach { member, presence });
+        let (presence, quality) = (participant.liveness.told, participant.liveness.quality);
+        self.tell_links(participant.link(), &Told::Reach { member, presence, quality });
     }
 
     /// Tells every part but the one behind a link.
@@ -297,10 +302,18 @@ impl Room {
         }
     }
 
-    fn handle_reach(&mut self, id: ParticipantId, presence: Presence) {
+    fn handle_reach(
+        &mut self,
+        id: ParticipantId,
+        presence: Presence,
+        quality: Option<PathQuality>,
+    ) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if std::mem::replace(&mut participant.liveness.told, presence) != presence {
             self.tell_quality(id);
+        }
+        if let Some(quality) = quality {
+            self.handle_path_quality(id, quality);
         }
     }
 
@@ -341,6 +354,7 @@ impl Room {
         for (publisher, track) in unwanted {
             self.reconsider_demand(publisher, &track, now);
         }
+        self.forget_data_link(link);
         let asked = std::mem::take(&mut self.links.asked);
         for (request, to) in asked {
             if to == link {
@@ -367,6 +381,7 @@ impl MemberFacts {
             audience: participant.access.audience.clone(),
             presence: participant.liveness.told,
             tracks,
+            data_tracks: participant.data.tracks.infos(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use livekit_protocol::request_response::Reason;
 
 use super::{Room, RoomOutput, Timer};
+use crate::codecs::{AllowedCodecs, Codec};
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::participant::Participant;
@@ -32,9 +33,11 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         self.touched.push(from);
+        let disabled = participant.client.disabled_codecs();
+        let allowed = AllowedCodecs::new(&self.terms.codecs, &disabled);
         let Some(transport) = participant.transport_mut() else { return Ok(()) };
         let offered = transport
-            .handle_offer(sdp)
+            .handle_offer(sdp, &allowed)
             .map_err(|error| Refusal::new(Reason::InvalidRequest, error.to_string()))?;
         let negotiated = transport.negotiated().clone();
         participant.negotiation.handle_offer(&offered);
@@ -50,7 +53,7 @@ impl Room {
         }
         self.learn_ufrag(from);
         let changed = self.match_publications(from, &offered, now);
-        self.assign_sections(from);
+        self.assign_sections(from, now);
         self.answer(from, offer_id);
         if changed {
             self.announce_tracks(from, now);
@@ -131,11 +134,21 @@ impl Room {
         changed || !ended.is_empty()
     }
 
-    fn assign_sections(&mut self, id: ParticipantId) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        for (track, subscription) in &mut participant.subscriptions {
-            if subscription.section.is_none() {
-                subscription.section = participant.receiving.assign(track, subscription.kind);
+    /// Gives each subscription that waits a section in which the participant takes what the track is coded with.
+    fn assign_sections(&mut self, id: ParticipantId, now: Instant) {
+        let Some(participant) = self.participants.get(&id) else { return };
+        let waiting = participant.subscriptions.iter().filter(|(_, one)| one.section.is_none());
+        let waiting: Vec<(TrackSid, Option<Codec>)> = waiting
+            .map(|(track, one)| {
+                let publisher = self.participants.get(&one.publisher);
+                let publication = publisher.and_then(|one| one.publications.get(track));
+                (track.clone(), publication.and_then(Publication::codec))
+            })
+            .collect();
+        for (track, codec) in waiting {
+            let Some(participant) = self.participants.get_mut(&id) else { return };
+            if participant.assign_section(&track, codec) == Assigned::Undecodable {
+                self.refuse_codec(id, &track, now);
             }
         }
     }
@@ -163,7 +176,36 @@ impl Room {
     }
 }
 
+/// What became of a subscription that waited for a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Assigned {
+    /// It has one.
+    Section,
+    /// There is none of its kind.
+    Nothing,
+    /// The participant does not take the codec.
+    Undecodable,
+}
+
 impl Participant {
+    /// Lets a section carry `track`, which is coded with `codec`; `None` is not known.
+    fn assign_section(&mut self, track: &TrackSid, codec: Option<Codec>) -> Assigned {
+        let Some(kind) = self.subscriptions.get(track).map(|one| one.kind) else {
+            return Assigned::Nothing;
+        };
+        let Some(section) = self.receiving.spare(kind) else { return Assigned::Nothing };
+        let negotiated = self.transport().map(|transport| transport.negotiated());
+        let takes = |codec| negotiated.is_some_and(|agreed| agreed.takes(section, codec));
+        if codec.is_some_and(|codec| !takes(codec)) {
+            return Assigned::Undecodable;
+        }
+        let section = self.receiving.assign(track, kind);
+        if let Some(subscription) = self.subscriptions.get_mut(track) {
+            subscription.section = section;
+        }
+        Assigned::Section
+    }
+
     /// How many subscriptions of a kind have no section yet.
     fn waiting(&self, kind: MediaKind) -> usize {
         let waits =
@@ -183,15 +225,16 @@ impl Participant {
         if self.publications.values().any(|one| one.section == Some(offer.section)) {
             return None;
         }
-        let preferred =
-            self.transport().and_then(|transport| transport.negotiated().preferred(offer.section));
+        let agreed = self.transport().map(|transport| transport.negotiated().codecs(offer.section));
+        // Where no codec was agreed on nothing is sent.
+        let agreed = agreed.filter(|agreed| !agreed.is_empty())?;
         let track = offer.track.as_deref().unwrap_or_default();
         let waiting = self.publications.values_mut();
         let announced = waiting
             .filter(|one| one.section.is_none() && one.kind() == kind)
             .min_by_key(|one| (!one.is_called(track), one.order));
         let publication = announced?;
-        publication.bind(offer.section, &offer.mid, offer.rids.len(), preferred);
+        publication.bind(offer.section, &offer.mid, offer.rids.len(), &agreed);
         Some(publication)
     }
 }

@@ -83,6 +83,7 @@ impl Room {
         participant.profile.permission = Some(permissions.into());
         let could_see = (before.can_subscribe, before.hidden);
         let can_see = (permissions.can_subscribe, permissions.hidden);
+        let can_publish_data = permissions.can_publish_data;
         let ended: Vec<TrackSid> = participant
             .publications
             .values()
@@ -92,6 +93,9 @@ impl Room {
         participant.negotiation.queued.retain(|one| permissions.allow_source(one.source()));
         for track in &ended {
             self.unpublish(id, track, now);
+        }
+        if !can_publish_data {
+            self.end_data_tracks(id);
         }
         if could_see.0 != can_see.0 {
             self.review_all(id, now);

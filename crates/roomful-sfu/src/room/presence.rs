@@ -1,16 +1,18 @@
-//! Who is connected, who is out of reach, who talks.
+//! Who is connected and how well, who is out of reach, who talks.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use livekit_protocol as proto;
+use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::participant_info::State;
-use proto::{ConnectionQuality, DisconnectReason};
 
 use super::{Room, RoomOutput, Timer};
 use crate::ids::ParticipantId;
 use crate::link::Told;
 use crate::liveness::Presence;
+use crate::media::PathQuality;
 use crate::participant::Participant;
 use crate::signalling::Change;
 
@@ -93,6 +95,45 @@ impl Room {
         }
     }
 
+    /// Tells whom it concerns how well participants turned out to be connected: each itself and those who receive it.
+    pub(super) fn tell_path_qualities(&mut self) {
+        while let Some((id, quality)) = self.media.poll_quality() {
+            self.handle_path_quality(id, quality);
+        }
+    }
+
+    /// `of` is connected so well from now on.
+    pub(super) fn handle_path_quality(&mut self, of: ParticipantId, quality: PathQuality) {
+        let Some(participant) = self.participants.get_mut(&of) else { return };
+        let before = participant.liveness.quality.replace(quality);
+        if before.map(PathQuality::grade) == Some(quality.grade()) {
+            return;
+        }
+        let own = own_quality(participant);
+        let told = self::quality(participant);
+        let receivers: BTreeSet<ParticipantId> =
+            participant.publications.values().flat_map(|one| &one.subscribers).copied().collect();
+        self.tell_links_of_reach(of);
+        for receiver in receivers.into_iter().filter(|_| told.is_some()) {
+            self.tell(receiver, Change::Quality(told.iter().cloned().collect()));
+        }
+        let mut about = vec![own];
+        if before.is_none() {
+            about.extend(self.qualities_received_by(of));
+        }
+        self.tell(of, Change::Quality(about));
+    }
+
+    /// How well those are connected whom `id` receives, as far as that was judged.
+    fn qualities_received_by(&self, id: ParticipantId) -> Vec<proto::ConnectionQualityInfo> {
+        let Some(participant) = self.participants.get(&id) else { return Vec::new() };
+        let publishers: BTreeSet<ParticipantId> =
+            participant.subscriptions.values().map(|one| one.publisher).collect();
+        let publishers = publishers.iter().filter_map(|publisher| self.participants.get(publisher));
+        let judged = publishers.filter(|one| one.liveness.quality.is_some());
+        judged.filter_map(quality).collect()
+    }
+
     /// Tells `to` who is out of reach and who talks, of which others were told when it changed. Someone who was
     /// away may also have missed that it ended.
     pub(super) fn tell_presence_to(&mut self, to: ParticipantId, was_away: bool) {
@@ -128,13 +169,18 @@ fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
     if participant.grant.permissions.hidden {
         return None;
     }
-    let (quality, score) = match participant.liveness.told {
-        Presence::Present => (ConnectionQuality::Excellent, 5.0),
-        Presence::Lost | Presence::Gone => (ConnectionQuality::Lost, 0.0),
+    Some(own_quality(participant))
+}
+
+/// The same as the participant itself is told.
+fn own_quality(participant: &Participant) -> proto::ConnectionQualityInfo {
+    let quality = match participant.liveness.told {
+        Presence::Present => participant.liveness.quality.unwrap_or(PathQuality::UNKNOWN),
+        Presence::Lost | Presence::Gone => PathQuality::LOST,
     };
-    Some(proto::ConnectionQualityInfo {
+    proto::ConnectionQualityInfo {
         participant_sid: participant.profile.sid.clone(),
-        quality: quality.into(),
-        score,
-    })
+        quality: quality.grade().into(),
+        score: quality.score(),
+    }
 }

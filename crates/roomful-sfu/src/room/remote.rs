@@ -1,6 +1,6 @@
 //! Participants who are in other parts of the room, as this part has to know them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -51,11 +51,12 @@ impl Room {
             self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
         }
         let id = self.next_member();
-        let participant = self.member(id, link, facts, now);
-        self.participants.insert(id, participant.0);
-        for track in participant.1 {
+        let (participant, tracks, data_tracks) = self.member(id, link, facts, now);
+        self.participants.insert(id, participant);
+        for track in tracks {
             self.add_track_of_member(id, track);
         }
+        self.update_data_tracks_of_member(id, data_tracks);
         self.arrange_end(now);
         self.launch_for(id, proto::JobType::JtParticipant);
         self.notice_member(id, false, now);
@@ -70,8 +71,8 @@ impl Room {
         link: LinkId,
         facts: MemberFacts,
         now: Instant,
-    ) -> (Participant, Vec<TrackFacts>) {
-        let MemberFacts { profile, permissions, audience, presence, tracks } = facts;
+    ) -> (Participant, Vec<TrackFacts>, Vec<proto::DataTrackInfo>) {
+        let MemberFacts { profile, permissions, audience, presence, tracks, data_tracks } = facts;
         let identity = Identity::new(profile.identity.as_str());
         let mut grant = Grant::new(identity, profile.name.as_str(), self.name());
         grant.permissions = permissions;
@@ -97,13 +98,13 @@ impl Room {
             liveness,
             data: DataState::default(),
             roster_budget: RosterBudget::new(now),
-            access: Access { audience, was_restricted, barred: BTreeSet::new() },
+            access: Access { audience, was_restricted, ..Access::default() },
         };
-        (participant, tracks)
+        (participant, tracks, data_tracks)
     }
 
     fn update_member(&mut self, id: ParticipantId, facts: MemberFacts, now: Instant) {
-        let MemberFacts { profile, permissions, audience, tracks, .. } = facts;
+        let MemberFacts { profile, permissions, audience, tracks, data_tracks, .. } = facts;
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let was_hidden = participant.grant.permissions.hidden;
         let hides = permissions.hidden && !was_hidden;
@@ -129,6 +130,7 @@ impl Room {
                 any_new = true;
             }
         }
+        self.update_data_tracks_of_member(id, data_tracks);
         self.notice_member(id, was_connected, now);
         if hides {
             self.tell_of_hiding(id);

@@ -25,6 +25,9 @@ impl Room {
         for change in self.allowances(id) {
             self.tell(id, change);
         }
+        if self.participants.get(&id).is_some_and(|one| !one.data.tracks.wanted.is_empty()) {
+            self.tell_handles(id);
+        }
     }
 
     /// Which tracks `id` may have, of those publishers who ever decided about that.
@@ -56,6 +59,7 @@ impl Room {
         now: Instant,
     ) -> Result<(), Refusal> {
         limits::check_named_tracks(state.publish_tracks.len())?;
+        limits::check_named_tracks(state.publish_data_tracks.len())?;
         let Some(participant) = self.participants.get(&from) else { return Ok(()) };
         let known = |published: &proto::TrackPublishedResponse| {
             let track = published.track.as_ref();
@@ -63,7 +67,14 @@ impl Room {
                 participant.publications.contains_key(&TrackSid::new(one.sid.as_str()))
             })
         };
-        if !state.publish_tracks.iter().all(known) {
+        let known_data = |published: &proto::PublishDataTrackResponse| {
+            let published_here = &participant.data.tracks.published;
+            let info = published.info.as_ref();
+            info.is_some_and(|one| published_here.contains_key(&TrackSid::new(one.sid.as_str())))
+        };
+        let all_known = state.publish_tracks.iter().all(known)
+            && state.publish_data_tracks.iter().all(known_data);
+        if !all_known {
             tracing::debug!(participant = from.0, "resumes with tracks that are not published");
             let reason = DisconnectReason::StateMismatch;
             self.remove(from, reason, Some(Action::Reconnect), now);
@@ -76,6 +87,9 @@ impl Room {
             let tracks: Vec<_> =
                 by_participant.chain(&update.track_sids).map(TrackSid::new).collect();
             self.set_subscribed(from, &tracks, update.subscribe, now)?;
+        }
+        if let Some(update) = &state.data_subscription {
+            self.subscribe_data_tracks(from, update)?;
         }
         Ok(())
     }

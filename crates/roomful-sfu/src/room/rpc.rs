@@ -68,7 +68,8 @@ impl Room {
         let response_due = now + Duration::from_millis(timeout.into());
         let id = crate::sids::make("RPC_", &mut self.rng);
         let packet = request_packet(&id, call, timeout);
-        self.send_data(of, Channel::Reliable, &prost::Message::encode_to_vec(&packet), now);
+        let message = prost::Message::encode_to_vec(&packet).into();
+        self.send_data(of, Channel::Reliable, &message, now);
         self.outside.calls.0.insert(request, Call { id, of, is_acknowledged: false, response_due });
         let due = response_due.min(now + ACKNOWLEDGED_WITHIN);
         self.timers.set(Timer::Call(request), Some(due));

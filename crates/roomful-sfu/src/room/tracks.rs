@@ -1,19 +1,18 @@
-//! Publishing, muting, subscribing: what participants do with tracks, and with their own profiles.
+//! Publishing and muting: what participants do with tracks of their own.
 
 use std::time::Instant;
 
 use livekit_protocol as proto;
 use proto::request_response::{Reason, Request};
-use proto::{SubscriptionError, TrackSource, TrackType};
+use proto::{TrackSource, TrackType};
 
 use super::Room;
-use crate::egress::{Layer, MediaKind};
+use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::limits;
 use crate::participant::Participant;
 use crate::publication::Publication;
-use crate::signalling::{Change, Refusal, Wishes};
-use crate::subscription::Subscription;
+use crate::signalling::{Change, Refusal};
 use crate::track_info;
 
 impl Room {
@@ -84,14 +83,6 @@ impl Room {
         self.offer_tracks(from, now);
     }
 
-    /// Subscribes those who want everything to what `from` publishes.
-    pub(super) fn offer_tracks(&mut self, from: ParticipantId, now: Instant) {
-        for other in self.others(from) {
-            self.subscribe_to(other, from, now);
-            self.refresh_sections(other, now);
-        }
-    }
-
     /// Ends a publication of `from`, for itself and everyone who receives it.
     pub(super) fn unpublish(&mut self, from: ParticipantId, track: &TrackSid, now: Instant) {
         let Some(participant) = self.participants.get_mut(&from) else { return };
@@ -109,7 +100,7 @@ impl Room {
 
     /// Whoever received `publication` no longer does.
     pub(super) fn end_subscriptions(&mut self, publication: &Publication, now: Instant) {
-        self.forget_barred(&publication.sid);
+        self.forget_access(&publication.sid);
         if let Some(track) = publication.track {
             self.media.remove_track(track);
         }
@@ -154,162 +145,6 @@ impl Room {
         }
         self.tell_others_about(from, now);
         Ok(())
-    }
-
-    pub(super) fn set_subscribed(
-        &mut self,
-        from: ParticipantId,
-        tracks: &[TrackSid],
-        wanted: bool,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        limits::check_named_tracks(tracks.len())?;
-        for track in tracks {
-            if wanted {
-                self.subscribe(from, track, now);
-            } else {
-                self.unsubscribe(from, track, now);
-            }
-        }
-        self.refresh_sections(from, now);
-        Ok(())
-    }
-
-    pub(super) fn set_wishes(
-        &mut self,
-        from: ParticipantId,
-        tracks: &[TrackSid],
-        wishes: Wishes,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        limits::check_named_tracks(tracks.len())?;
-        for track in tracks {
-            let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
-            if let Some(subscription) = participant.subscriptions.get_mut(track) {
-                subscription.wishes = wishes;
-                let publisher = subscription.publisher;
-                self.apply_wishes(from, track, now);
-                self.reconsider_demand(publisher, track, now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Subscribes a newcomer to what is there, unless it wants to choose for itself.
-    pub(super) fn subscribe_to_everything(&mut self, id: ParticipantId, now: Instant) {
-        for other in self.others(id) {
-            self.subscribe_to(id, other, now);
-        }
-    }
-
-    fn subscribe_to(&mut self, id: ParticipantId, publisher: ParticipantId, now: Instant) {
-        let Some(participant) = self.participants.get(&id) else { return };
-        if !participant.client.auto_subscribes() || !participant.grant.permissions.can_subscribe {
-            return;
-        }
-        let Some(publisher) = self.participants.get(&publisher) else { return };
-        let announced = publisher.publications.values().filter(|one| one.section.is_some());
-        let tracks: Vec<TrackSid> = announced.map(|one| one.sid.clone()).collect();
-        for track in tracks {
-            self.subscribe(id, &track, now);
-        }
-    }
-
-    pub(super) fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
-        let Some(participant) = self.participants.get(&id) else { return };
-        // Whoever is elsewhere is served by its own part.
-        if participant.subscriptions.contains_key(track) || participant.link().is_some() {
-            return;
-        }
-        if !participant.grant.permissions.can_subscribe {
-            tracing::debug!(participant = id.0, "a subscription without the right to subscribe");
-            self.bar(id, track);
-            return;
-        }
-        let identity = participant.grant.identity.clone();
-        let owner = self
-            .participants
-            .values_mut()
-            .filter(|one| one.id != id)
-            .find(|one| one.publications.contains_key(track));
-        let Some(owner) = owner else {
-            let error = SubscriptionError::SeTrackNotfound;
-            return self.tell(id, Change::SubscriptionRefused { track: track.clone(), error });
-        };
-        let publisher = owner.id;
-        if !owner.admits(&identity, track) {
-            let publisher = owner.profile.sid.clone();
-            let track = track.clone();
-            if self.bar(id, &track) {
-                self.tell(id, Change::SubscriptionAllowed { publisher, track, allowed: false });
-            }
-            return;
-        }
-        let Some(publication) = owner.publications.get_mut(track) else { return };
-        let first = publication.subscribers.is_empty() && !publication.spread.is_subscribed();
-        publication.subscribers.insert(id);
-        let subscription = Subscription {
-            publisher,
-            kind: publication.kind(),
-            wishes: Wishes::Quality(proto::VideoQuality::High),
-            section: None,
-            feed: None,
-        };
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.subscriptions.insert(track.clone(), subscription);
-            participant.access.barred.remove(track);
-        }
-        if first {
-            self.tell(publisher, Change::TrackSubscribed(track.clone()));
-        }
-        self.apply_wishes(id, track, now);
-        self.reconsider_demand(publisher, track, now);
-    }
-
-    pub(super) fn unsubscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
-        let Some(participant) = self.participants.get_mut(&id) else { return };
-        participant.access.barred.remove(track);
-        let Some(subscription) = participant.subscriptions.remove(track) else { return };
-        if let Some(section) = subscription.section {
-            participant.release(section);
-            self.touched.push(id);
-        }
-        if let Some(feed) = subscription.feed {
-            self.media.remove_feed(feed);
-        }
-        if let Some(publisher) = self.participants.get_mut(&subscription.publisher)
-            && let Some(publication) = publisher.publications.get_mut(track)
-        {
-            publication.subscribers.remove(&id);
-        }
-        self.reconsider_demand(subscription.publisher, track, now);
-    }
-
-    pub(super) fn apply_all_wishes(&mut self, id: ParticipantId, now: Instant) {
-        let Some(participant) = self.participants.get(&id) else { return };
-        let tracks: Vec<TrackSid> = participant.subscriptions.keys().cloned().collect();
-        for track in tracks {
-            self.apply_wishes(id, &track, now);
-        }
-    }
-
-    /// Sets what is forwarded of one subscription: nothing before media can flow or while the track
-    /// is muted, and otherwise the layer its wishes come to.
-    pub(super) fn apply_wishes(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
-        self.begin_feed(id, track, now);
-        let Some(participant) = self.participants.get(&id) else { return };
-        let Some(subscription) = participant.subscriptions.get(track) else { return };
-        let Some(feed) = subscription.feed else { return };
-        let Some(publisher) = self.participants.get(&subscription.publisher) else { return };
-        let Some(publication) = publisher.publications.get(track) else { return };
-        let wanted = if !participant.connected || publication.info.muted {
-            None
-        } else if subscription.kind == MediaKind::Audio {
-            (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW)
-        } else {
-            publication.layer_for(subscription.wishes)
-        };
-        self.media.set_wanted(feed, wanted, now);
     }
 
     pub(super) fn set_audio_features(

@@ -103,6 +103,18 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
                 blob: Some(*blob),
             })
         }
+        Change::DataTrackPublished(info) => {
+            let info = Some(*info);
+            Outgoing::PublishDataTrackResponse(proto::PublishDataTrackResponse { info })
+        }
+        Change::DataTrackUnpublished(info) => {
+            let info = Some(*info);
+            Outgoing::UnpublishDataTrackResponse(proto::UnpublishDataTrackResponse { info })
+        }
+        Change::DataTrackHandles(sub_handles) => {
+            let handles = proto::DataTrackSubscriberHandles { sub_handles };
+            Outgoing::DataTrackSubscriberHandles(handles)
+        }
         Change::Done { request_id, request } => Outgoing::RequestResponse(proto::RequestResponse {
             request_id,
             reason: proto::request_response::Reason::Ok.into(),

@@ -123,11 +123,17 @@ impl Negotiated {
             .copied()
     }
 
-    /// The codec that comes first in `section`, which is what the participant sends unless it was told otherwise
+    /// The codecs agreed on for `section`. The first is what the participant sends unless it was told otherwise
     /// (RFC 3264 §6.1).
-    pub(crate) fn preferred(&self, section: Section) -> Option<Codec> {
-        let formats = &self.sections.get(section.index())?.formats;
-        formats.first().map(|first| first.format.codec)
+    pub(crate) fn codecs(&self, section: Section) -> Vec<Codec> {
+        let formats = self.sections.get(section.index()).map(|one| one.formats.as_slice());
+        formats.unwrap_or_default().iter().map(|one| one.format.codec).collect()
+    }
+
+    /// Whether `codec` was agreed on for `section`, in whatever form.
+    pub(crate) fn takes(&self, section: Section, codec: Codec) -> bool {
+        let formats = self.sections.get(section.index()).map(|one| one.formats.as_slice());
+        formats.unwrap_or_default().iter().any(|one| one.format.codec == codec)
     }
 
     fn read_answered(&mut self, section: &SectionLines<'_>) {

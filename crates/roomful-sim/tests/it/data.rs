@@ -5,9 +5,9 @@ use proto::data_packet::Value;
 use proto::request_response::Reason;
 use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
-use roomful_sfu::RoomPolicy;
 use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::token::{Grant, Permissions};
+use roomful_sfu::{DataPolicy, RoomPolicy};
 use roomful_sim::client::Channel;
 use roomful_sim::{Bitrate, ClientId, Conditions, JoinOptions, World};
 
@@ -122,27 +122,116 @@ pub(crate) fn reliable_messages_arrive_all_and_in_order_over_a_lossy_network() {
     assert_eq!(got, sent);
 }
 
-#[test]
-fn one_who_cannot_keep_up_with_data_holds_nobody_up() {
-    let (mut world, ids) = with_channels(63, &["ann", "bob", "cy"]);
+/// A room of three with data channels, whose operator decided so about slow receivers.
+fn with_policy(seed: u64, data: DataPolicy) -> (World, Vec<ClientId>) {
+    let rooms = RoomPolicy { data, ..RoomPolicy::default() };
+    let mut world = World::with_rooms(seed, rooms).unwrap();
+    let ids = ["ann", "bob", "cy"].map(|name| join(&mut world, name, "garden")).to_vec();
+    let open = |world: &World| {
+        let channels = [Channel::Lossy, Channel::Reliable];
+        ids.iter().all(|id| channels.iter().all(|channel| world.client(*id).is_open(*channel)))
+    };
+    world.run_until(2 * SECOND, open).expect("channels open");
+    (world, ids)
+}
+
+/// What somebody gets arrives at no more than so many bits a second.
+fn narrow(world: &mut World, id: ClientId, bits: u64) {
     let wire = Conditions::latency(RTT / 2);
-    world.set_conditions(ids[2], wire, wire.with_bandwidth(Bitrate(20_000), 3_000));
-    let packet = message(&[7; 14_000], &[]);
-    let mut accepted = 0;
-    for _ in 0..2_000 {
-        if accepted < 200 {
-            let sent = |client: &mut roomful_sim::Client, now| {
-                client.send_data(Channel::Reliable, &packet, now)
-            };
-            accepted += usize::from(world.act(ids[0], sent));
+    world.set_conditions(id, wire, wire.with_bandwidth(Bitrate(bits), 20_000));
+}
+
+fn widen(world: &mut World, id: ClientId) {
+    let wire = Conditions::latency(RTT / 2);
+    world.set_conditions(id, wire, wire);
+}
+
+const CHUNK: usize = 14_000;
+
+/// Sends so many large numbered messages as fast as they are taken.
+fn flood(world: &mut World, from: ClientId, count: u32) {
+    let mut sent = 0_u32;
+    for _ in 0..5_000 {
+        let mut text = vec![7; CHUNK];
+        text[..4].copy_from_slice(&sent.to_be_bytes());
+        let packet = message(&text, &[]);
+        if world.act(from, |client, now| client.send_data(Channel::Reliable, &packet, now)) {
+            sent += 1;
         }
-        world.run(Duration::from_millis(10));
+        if sent == count {
+            return;
+        }
+        world.run(Duration::from_millis(5));
     }
-    assert_eq!(accepted, 200);
-    assert_eq!(world.client(ids[1]).messages().len(), 200);
-    let cy = participant_sid(&world, ids[2]);
-    assert!(world.client(ids[0]).departures().contains(&cy), "it was sent to reconnect");
-    assert_flows(&mut world, &ids[..2]);
+    panic!("only {sent} messages were taken");
+}
+
+/// The numbers of the messages that somebody got.
+fn numbers(world: &World, id: ClientId) -> Vec<u32> {
+    let number = |packet: &proto::DataPacket| {
+        payload(packet).first_chunk().copied().map(u32::from_be_bytes).unwrap_or(u32::MAX)
+    };
+    world.client(id).messages().iter().map(|(_, packet)| number(packet)).collect()
+}
+
+#[test]
+pub(crate) fn one_who_cannot_keep_up_with_data_holds_nobody_up_and_loses_what_is_too_much() {
+    let policy = DataPolicy { most_waiting: 50 * CHUNK, ..DataPolicy::default() };
+    let (mut world, ids) = with_policy(63, policy);
+    narrow(&mut world, ids[2], 20_000);
+    flood(&mut world, ids[0], 200);
+    world.run(SECOND);
+    assert_eq!(numbers(&world, ids[1]), (0..200).collect::<Vec<_>>());
+    widen(&mut world, ids[2]);
+    world.run(20 * SECOND);
+    let got = numbers(&world, ids[2]);
+    assert!((50..80).contains(&got.len()), "{} wait and arrive", got.len());
+    assert_eq!(got[..50], (0..50).collect::<Vec<_>>(), "the oldest");
+    assert!(got.is_sorted(), "and in order");
+    assert!(world.client(ids[2]).farewell().is_none(), "it is still there");
+    let later = message(&[0; 4], &[]);
+    world.act(ids[0], |client, now| client.send_data(Channel::Reliable, &later, now));
+    world.run(SECOND);
+    assert_eq!(numbers(&world, ids[2]).len(), got.len() + 1, "and gets what comes later");
+}
+
+#[test]
+fn messages_for_one_who_is_fast_enough_wait_and_for_one_who_is_not_they_do_not() {
+    let policy = DataPolicy { slow_below: 200_000, ..DataPolicy::default() };
+    let (mut world, ids) = with_policy(73, policy);
+    narrow(&mut world, ids[1], 1_000_000);
+    narrow(&mut world, ids[2], 50_000);
+    flood(&mut world, ids[0], 100);
+    world.run(SECOND);
+    widen(&mut world, ids[2]);
+    world.run(30 * SECOND);
+    assert_eq!(numbers(&world, ids[1]), (0..100).collect::<Vec<_>>());
+    let got = numbers(&world, ids[2]).len();
+    assert!(got < 60, "{got} were more than its channel takes");
+    assert!(got > 10, "{got}");
+}
+
+#[test]
+fn lossy_messages_that_would_come_late_are_left_out() {
+    let latency = Duration::from_millis(100);
+    let policy = DataPolicy { lossy_latency: latency, ..DataPolicy::default() };
+    let (mut world, ids) = with_policy(74, policy);
+    narrow(&mut world, ids[2], 400_000);
+    let mut sent = 0_u32;
+    for _ in 0..1_000 {
+        let mut text = vec![0; 1_000];
+        text[..4].copy_from_slice(&sent.to_be_bytes());
+        let packet = message(&text, &[]);
+        let taken =
+            |client: &mut roomful_sim::Client, now| client.send_data(Channel::Lossy, &packet, now);
+        sent += u32::from(world.act(ids[0], taken));
+        world.run(Duration::from_millis(5));
+    }
+    let newest = *numbers(&world, ids[2]).last().expect("some arrive");
+    // At 5 ms each: the way of 40 ms, 100 ms that may wait, and what the network itself holds.
+    assert!(sent - newest < 140, "{newest} of {sent} arrived last");
+    assert!(numbers(&world, ids[2]).len() > 100);
+    assert!(numbers(&world, ids[1]).len() > 950, "the other gets nearly all");
 }
 
 #[test]

@@ -42,12 +42,22 @@ hold_in_parts! { 2:
     churn {
         two_hundred_random_transitions_break_no_invariant_seed_3,
     }
+    codecs {
+        whoever_cannot_decode_a_track_is_told_once_and_gets_the_others,
+        whoever_declined_a_track_does_not_get_it_with_the_publishers_next_one,
+    }
     data {
         a_message_reaches_those_it_names_on_the_channel_it_came_by,
         nobody_can_speak_in_anothers_name,
         reliable_messages_arrive_all_and_in_order_over_a_lossy_network,
+        one_who_cannot_keep_up_with_data_holds_nobody_up_and_loses_what_is_too_much,
         metrics_are_for_those_who_may_read_them,
         what_somebody_leaves_is_fetched_by_others_where_that_is_allowed,
+    }
+    data_tracks {
+        whoever_subscribes_gets_every_packet_under_its_own_handle_and_nobody_else_any,
+        a_track_that_ends_or_whose_publisher_leaves_is_nobodys,
+        a_publisher_decides_who_gets_its_data_tracks,
     }
     demand {
         layers_nobody_wants_are_not_sent_after_a_while,
@@ -83,6 +93,10 @@ hold_in_parts! { 2:
         who_resumes_learns_what_it_missed,
         a_second_presence_of_the_same_identity_replaces_the_first,
         everyone_is_told_when_the_server_stops,
+    }
+    quality {
+        everyone_hears_how_well_it_and_those_it_receives_are_connected,
+        a_lossy_uplink_is_told_to_whoever_receives_it_and_a_good_one_after_a_while,
     }
     rights {
         a_publisher_decides_who_receives_its_tracks_now_and_later,

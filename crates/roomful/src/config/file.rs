@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use roomful_sfu::DataPolicy;
 use serde::Deserialize;
 
 use super::ConfigError;
 use super::offered::{FileCodec, FileTurnServer};
 use super::schema::Outline;
-use super::values::{LogLevel, PortRange};
+use super::values::{FileDuration, LogLevel, PortRange};
 use super::webhook::FileWebhook;
 
 /// Largest file read, in bytes. Honest files have some KiB; a wrong path (a disk image, a log) is
@@ -28,6 +29,7 @@ pub(super) struct FileConfig {
     pub(super) rtc: Option<FileRtc>,
     pub(super) room: Option<FileRoom>,
     pub(super) enable_participant_data_blob: Option<bool>,
+    pub(super) enable_data_tracks: Option<bool>,
     pub(super) page: Option<FilePage>,
     pub(super) webhook: Option<FileWebhook>,
     pub(super) logging: Option<FileLogging>,
@@ -46,6 +48,30 @@ pub(super) struct FileRtc {
     pub(super) turn_servers: Option<Vec<FileTurnServer>>,
     pub(super) interfaces: Option<FileFilter>,
     pub(super) enable_loopback_candidate: Option<bool>,
+    /// In bytes; 0 is LiveKit's word for no limit.
+    pub(super) data_channel_max_buffered_amount: Option<usize>,
+    /// In bits a second.
+    pub(super) datachannel_slow_threshold: Option<u64>,
+    pub(super) datachannel_lossy_target_latency: Option<FileDuration>,
+    pub(super) datachannel_data_track_target_latency: Option<FileDuration>,
+}
+
+impl FileRtc {
+    /// When data for slow receivers is lost. Something has to limit what waits: where nothing is said, the default does.
+    pub(super) fn data_policy(&self) -> DataPolicy {
+        let default = DataPolicy::default();
+        let duration = |said: Option<FileDuration>, default| said.map_or(default, |said| said.0);
+        let most_waiting = self.data_channel_max_buffered_amount.filter(|most| *most > 0);
+        DataPolicy {
+            most_waiting: most_waiting.unwrap_or(default.most_waiting),
+            slow_below: self.datachannel_slow_threshold.unwrap_or(default.slow_below),
+            lossy_latency: duration(self.datachannel_lossy_target_latency, default.lossy_latency),
+            track_latency: duration(
+                self.datachannel_data_track_target_latency,
+                default.track_latency,
+            ),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -232,3 +232,20 @@ fn codecs_and_turn_servers_are_told_to_clients() {
         assert!(load_server(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn limits_of_data_have_livekits_names_and_defaults() {
+    let data = load("", &[]).unwrap().rooms.data;
+    assert_eq!((data.slow_below, data.lossy_latency), (0, Duration::ZERO));
+    assert_eq!(data.track_latency, Duration::from_millis(100));
+    let file = "rtc: {datachannel_slow_threshold: 64000, datachannel_lossy_target_latency: 200ms, \
+                datachannel_data_track_target_latency: 0, data_channel_max_buffered_amount: 1000}";
+    let config = load(file, &[]).unwrap();
+    let data = config.rooms.data;
+    assert_eq!((data.slow_below, data.most_waiting), (64_000, 1_000));
+    assert_eq!(data.lossy_latency, Duration::from_millis(200));
+    assert_eq!(data.track_latency, Duration::ZERO);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let error = load("rtc: {datachannel_lossy_target_latency: soon}", &[]).err().unwrap();
+    assert!(error.to_string().contains("rtc.datachannel_lossy_target_latency"), "{error}");
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -93,6 +94,38 @@ impl FromStr for TcpPort {
                 .map(Self::On)
                 .map_err(|_| format!("{text:?} is not a port: write 7881, or off for none")),
         }
+    }
+}
+
+/// A duration as Go writes it, in one unit: `30s`, `500ms`, `2m`. 0 needs none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileDuration(pub(super) Duration);
+
+impl FromStr for FileDuration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let milliseconds = match unit {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            "" if number == "0" => Some(0),
+            _ => None,
+        };
+        let number = number.parse::<u64>().ok();
+        let total = number.zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
+        total
+            .map(|total| Self(Duration::from_millis(total)))
+            .ok_or_else(|| format!("{text:?} is no duration; write for example 30s"))
+    }
+}
+
+impl<'de> Deserialize<'de> for FileDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -7,6 +7,7 @@ use roomful_sfu::token::{ApiKey, ApiKeys};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::values::FileDuration;
 
 /// How long an event may wait before it is told nobody: LiveKit's default. Longer tells applications what is long over,
 /// shorter loses more while one of them restarts.
@@ -77,7 +78,7 @@ impl FileWebhook {
             key,
             include: filter.include_events.unwrap_or_default(),
             exclude: filter.exclude_events.unwrap_or_default(),
-            max_age: queue.max_age.map_or(Ok(DEFAULT_MAX_AGE), |text| parse_duration(&text))?,
+            max_age: queue.max_age.map_or(Ok(DEFAULT_MAX_AGE), |text| parse_max_age(&text))?,
             max_depth: queue.max_depth.unwrap_or(DEFAULT_MAX_DEPTH).max(1),
         }))
     }
@@ -94,23 +95,9 @@ fn parse_url(text: &str) -> Result<Uri, ConfigError> {
         })
 }
 
-/// Durations as Go writes them, in one unit: `30s`, `500ms`, `2m`.
-fn parse_duration(text: &str) -> Result<Duration, ConfigError> {
-    let digits = text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok();
-    let total = number.zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
-    total.map(Duration::from_millis).ok_or_else(|| {
-        ConfigError::new(format!(
-            "webhook.resource_url_notifier.max_age: {text:?} is no duration; write for example 30s"
-        ))
+fn parse_max_age(text: &str) -> Result<Duration, ConfigError> {
+    text.parse::<FileDuration>().map(|FileDuration(age)| age).map_err(|error| {
+        ConfigError::new(format!("webhook.resource_url_notifier.max_age: {error}"))
     })
 }
 
@@ -150,7 +137,7 @@ mod tests {
             assert!(error.contains("webhook.urls") && !error.contains("hunter2"), "{error}");
         }
         for age in ["soon", "30", "5 s", "-1s", "99999999999999999999s"] {
-            let error = parse_duration(age).unwrap_err().to_string();
+            let error = parse_max_age(age).unwrap_err().to_string();
             assert!(error.contains("max_age"), "{error}");
         }
     }

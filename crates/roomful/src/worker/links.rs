@@ -2,10 +2,11 @@
 //! and lossless, and one of media, bounded and lossy.
 //!
 //! A worker never waits for another. A full queue of messages breaks its link, which both ends notice; a full queue of
-//! media loses the newest, and so do messages that may be lost where half of the queue is full.
+//! media loses the newest. Data of participants is lost long before it fills the queue of messages: lossy data where half
+//! of its share is taken, all of it where the whole is.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use roomful_sfu::link::{LinkId, LinkMedia, LinkMessage};
@@ -18,6 +19,13 @@ use crate::placement::WorkerIndex;
 /// Messages that may wait for one end of a link. A hall of hundreds that empties at once makes some thousands; more
 /// lets a stalled worker fill memory, fewer breaks the links of large rooms.
 const MESSAGES: usize = 16 * 1024;
+
+/// Messages with data of participants that may wait among them. Less than all, so that no flood of data breaks a link.
+const DATA_MESSAGES: usize = MESSAGES * 3 / 4;
+
+/// Bytes of data of participants that may wait for one end of a link: some 30 ms of a worker that forwards nothing else.
+/// More lets a stalled worker fill memory, fewer loses what large files need.
+const DATA_BYTES: usize = 16 * 1024 * 1024;
 
 /// Batches of media that may wait for one end of a link: each is what one turn of a worker brought, so these are some
 /// 20 ms of a busy one. More plays late what is better lost, fewer loses media whenever the other worker is busy for
@@ -53,6 +61,10 @@ pub(crate) struct LinkEnd {
     media: mpsc::Sender<LinkMedia>,
     incoming: mpsc::Receiver<LinkMessage>,
     incoming_media: mpsc::Receiver<LinkMedia>,
+    /// Data of participants that waits for the other end, in bytes.
+    data: Arc<AtomicUsize>,
+    /// The same that waits here.
+    incoming_data: Arc<AtomicUsize>,
     other: Neighbour,
 }
 
@@ -64,7 +76,7 @@ pub(super) struct Links {
     unannounced: Vec<Neighbour>,
     /// The link that was first in turn the last time.
     first: Option<LinkId>,
-    /// Batches of media, and messages that may be lost, that found no room.
+    /// Batches of media, and messages with data of participants, that found no room.
     pub(super) dropped: u64,
 }
 
@@ -127,17 +139,26 @@ fn ends(here: Neighbour, there: Neighbour) -> (LinkEnd, LinkEnd) {
     let (to_here, at_here) = mpsc::channel(MESSAGES);
     let (media_to_there, media_at_there) = mpsc::channel(BATCHES);
     let (media_to_here, media_at_here) = mpsc::channel(BATCHES);
-    let end = |messages, media, incoming, incoming_media, other| LinkEnd {
-        messages,
-        media,
-        incoming,
-        incoming_media,
-        other,
+    let (data_to_there, data_to_here) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let this = LinkEnd {
+        messages: to_there,
+        media: media_to_there,
+        incoming: at_here,
+        incoming_media: media_at_here,
+        data: Arc::clone(&data_to_there),
+        incoming_data: Arc::clone(&data_to_here),
+        other: there,
     };
-    (
-        end(to_there, media_to_there, at_here, media_at_here, there),
-        end(to_here, media_to_here, at_there, media_at_there, here),
-    )
+    let other = LinkEnd {
+        messages: to_here,
+        media: media_to_here,
+        incoming: at_there,
+        incoming_media: media_at_there,
+        data: data_to_here,
+        incoming_data: data_to_there,
+        other: here,
+    };
+    (this, other)
 }
 
 fn wake(worker: &Weak<WakeOnDrop>) {
@@ -163,10 +184,12 @@ impl Links {
     /// last words are still to be heard.
     pub(super) fn send(&mut self, link: LinkId, message: LinkMessage) -> bool {
         let Some(end) = self.ends.get(&link) else { return false };
-        if message.is_lossy() && end.messages.capacity() < MESSAGES / 2 {
+        let data = message.data_bytes();
+        if data.is_some_and(|bytes| !end.has_room_for_data(bytes, message.is_lossy())) {
             self.dropped += 1;
             return true;
         }
+        end.data.fetch_add(data.unwrap_or(0), Ordering::Relaxed);
         match end.messages.try_send(message) {
             Ok(()) => self.announce(link),
             Err(TrySendError::Closed(_)) => {}
@@ -225,6 +248,13 @@ impl Links {
 }
 
 impl LinkEnd {
+    fn has_room_for_data(&self, bytes: usize, is_lossy: bool) -> bool {
+        let share = if is_lossy { 2 } else { 1 };
+        let waiting = MESSAGES - self.messages.capacity();
+        waiting < DATA_MESSAGES / share
+            && self.data.load(Ordering::Relaxed) + bytes <= DATA_BYTES / share
+    }
+
     fn receive(&mut self) -> Brought {
         let mut brought = Brought::default();
         // Media first: then every message it refers to is among those read after it.
@@ -235,7 +265,11 @@ impl LinkEnd {
         }
         while brought.messages.len() < BUDGET {
             match self.incoming.try_recv() {
-                Ok(message) => brought.messages.push(message),
+                Ok(message) => {
+                    let data = message.data_bytes().unwrap_or(0);
+                    self.incoming_data.fetch_sub(data, Ordering::Relaxed);
+                    brought.messages.push(message);
+                }
                 Err(TryRecvError::Empty) => return brought,
                 Err(TryRecvError::Disconnected) => {
                     brought.end = BroughtEnd::Closed;
@@ -321,15 +355,39 @@ mod tests {
         }
         assert!(!one.send(LinkId(1), hello));
         assert_eq!(one.other_end(LinkId(1)), None);
+        assert_eq!(all_that_waits(&mut other), MESSAGES);
+        assert_eq!(other.receive(LinkId(1)).end, BroughtEnd::Closed);
+    }
+
+    #[test]
+    fn a_flood_of_data_is_lost_and_counted_and_leaves_room_for_what_must_not_be() {
+        let floods = [(64 * 1024, DATA_BYTES / (64 * 1024)), (10, DATA_MESSAGES)];
+        for (bytes, most) in floods {
+            let (mut one, mut other) = pair();
+            let message = LinkMessage::of_data(&vec![0; bytes], false);
+            for _ in 0..MESSAGES {
+                assert!(one.send(LinkId(1), message.clone()));
+            }
+            assert_eq!(one.dropped, (MESSAGES - most) as u64);
+            let hello = hello();
+            for _ in 0..MESSAGES - DATA_MESSAGES {
+                assert!(one.send(LinkId(1), hello.clone()), "the link holds");
+            }
+            assert_eq!(all_that_waits(&mut other), most + MESSAGES - DATA_MESSAGES);
+            assert!(one.send(LinkId(1), LinkMessage::of_data(&[0; 64 * 1024], true)));
+            assert_eq!(all_that_waits(&mut other), 1, "there is room again");
+        }
+    }
+
+    fn all_that_waits(links: &mut Links) -> usize {
         let mut heard = 0;
-        let end = loop {
-            let brought = other.receive(LinkId(1));
+        loop {
+            let brought = links.receive(LinkId(1));
             heard += brought.messages.len();
             if brought.end != BroughtEnd::More {
-                break brought.end;
+                return heard;
             }
-        };
-        assert_eq!((heard, end), (MESSAGES, BroughtEnd::Closed));
+        }
     }
 
     #[test]
