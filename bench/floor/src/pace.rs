@@ -1,6 +1,55 @@
-//! When the next burst is due.
+//! Which bursts to send, and when the next is due.
 
 use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+/// What a sender sends to each destination, and for how long.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bursts {
+    /// Packets a burst, as many as a video frame has
+    #[arg(long, default_value_t = 8)]
+    pub(crate) packets: u16,
+    /// Bytes of a packet on the wire
+    #[arg(long, default_value_t = 1200)]
+    pub(crate) bytes: u16,
+    /// Bursts a second; 0 sends without waiting
+    #[arg(long, default_value_t = 30)]
+    pub(crate) rate: u32,
+    /// Seconds to send before measuring
+    #[arg(long, default_value_t = 1.0)]
+    warmup: f64,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+impl Bursts {
+    /// Bytes of one burst.
+    pub(crate) fn length(&self) -> usize {
+        usize::from(self.packets) * usize::from(self.bytes)
+    }
+
+    /// For how long to send before measuring.
+    ///
+    /// # Errors
+    /// If that is no number of seconds.
+    pub(crate) fn warmup(&self) -> Result<Duration> {
+        seconds(self.warmup)
+    }
+
+    /// For how long to measure.
+    ///
+    /// # Errors
+    /// If that is no number of seconds.
+    pub(crate) fn measured(&self) -> Result<Duration> {
+        seconds(self.seconds)
+    }
+}
+
+fn seconds(value: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(value).with_context(|| format!("{value} is no number of seconds"))
+}
 
 /// An even beat, or as fast as it goes.
 pub(crate) struct Pace {

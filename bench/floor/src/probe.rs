@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::pace::Pace;
+use crate::pace::{Bursts, Pace};
 
 /// The longest message: with coalescing, a whole burst.
 const MESSAGE_BYTES: usize = 1 << 16;
@@ -34,21 +34,8 @@ pub(crate) struct Plan {
     /// The relay
     #[arg(long)]
     to: SocketAddrV4,
-    /// Packets a burst, as many as a video frame has
-    #[arg(long, default_value_t = 8)]
-    packets: u16,
-    /// Bytes of a packet
-    #[arg(long, default_value_t = 1200)]
-    bytes: u16,
-    /// Bursts a second
-    #[arg(long, default_value_t = 30)]
-    rate: u32,
-    /// Seconds to send before measuring
-    #[arg(long, default_value_t = 1.0)]
-    warmup: f64,
-    /// Seconds to measure
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    #[command(flatten)]
+    bursts: Bursts,
 }
 
 /// How late what was sent came back.
@@ -69,17 +56,18 @@ pub(crate) struct Report {
 /// # Errors
 /// If the socket cannot be made, sending fails, or nothing comes back.
 pub(crate) fn run(plan: &Plan) -> Result<Report> {
-    ensure!(usize::from(plan.bytes) >= STAMP_BYTES, "a packet has no room for its time");
+    let bursts = &plan.bursts;
+    ensure!(usize::from(bursts.bytes) >= STAMP_BYTES, "a packet has no room for its time");
     let socket = UdpSocket::bind("0.0.0.0:0").context("cannot open a socket")?;
     socket.connect(plan.to).with_context(|| format!("cannot send to {}", plan.to))?;
     setsockopt(&socket, ReceiveTimestampns, &true).context("the kernel notes no arrivals")?;
     setsockopt(&socket, UdpGroSegment, &true)
         .context("this kernel does not coalesce UDP messages (Linux 5.0 does)")?;
-    let mut burst = vec![0x2a; usize::from(plan.packets) * usize::from(plan.bytes)];
-    let mut probe = Probe { socket, packet: usize::from(plan.bytes), late: Vec::new() };
-    let mut pace = Pace::new(plan.rate, Instant::now());
-    let measured_from = Instant::now() + Duration::try_from_secs_f64(plan.warmup)?;
-    let end = measured_from + Duration::try_from_secs_f64(plan.seconds)?;
+    let mut burst = vec![0x2a; bursts.length()];
+    let mut probe = Probe { socket, packet: usize::from(bursts.bytes), late: Vec::new() };
+    let mut pace = Pace::new(bursts.rate, Instant::now());
+    let measured_from = Instant::now() + bursts.warmup()?;
+    let end = measured_from + bursts.measured()?;
     let mut packets = 0;
     while Instant::now() < end {
         thread::sleep(pace.wait(Instant::now()));
@@ -87,8 +75,8 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         if packets == 0 && Instant::now() >= measured_from {
             probe.late.clear();
         }
-        probe.send(&mut burst, plan.bytes)?;
-        packets += if Instant::now() >= measured_from { u64::from(plan.packets) } else { 0 };
+        probe.send(&mut burst, bursts.bytes)?;
+        packets += if Instant::now() >= measured_from { u64::from(bursts.packets) } else { 0 };
     }
     thread::sleep(PATIENCE);
     probe.receive()?;

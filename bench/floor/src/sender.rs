@@ -15,7 +15,7 @@ use nix::sys::socket::{
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::pace::Pace;
+use crate::pace::{Bursts, Pace};
 use crate::seal::Sealer;
 
 /// Destinations sealed before they are sent together. Fewer make more system calls; many more push what was just
@@ -48,21 +48,8 @@ pub(crate) struct Plan {
     /// How many destinations
     #[arg(long, default_value_t = 100)]
     destinations: u16,
-    /// Packets a burst, as many as a video frame has
-    #[arg(long, default_value_t = 8)]
-    packets: u16,
-    /// Bytes of a packet on the wire, header and tag included
-    #[arg(long, default_value_t = 1200)]
-    bytes: u16,
-    /// Bursts a second to each destination; 0 sends without waiting
-    #[arg(long, default_value_t = 30)]
-    rate: u32,
-    /// Seconds to send before measuring
-    #[arg(long, default_value_t = 1.0)]
-    warmup: f64,
-    /// Seconds to measure
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    #[command(flatten)]
+    bursts: Bursts,
 }
 
 /// What was sent and what it cost.
@@ -89,10 +76,10 @@ pub(crate) struct Report {
 pub(crate) fn run(plan: &Plan) -> Result<Report> {
     let mut sender = Sender::new(plan)?;
     let started = Instant::now();
-    let mut pace = Pace::new(plan.rate, started);
-    sender.send_until(started + seconds(plan.warmup)?, &mut pace)?;
+    let mut pace = Pace::new(plan.bursts.rate, started);
+    sender.send_until(started + plan.bursts.warmup()?, &mut pace)?;
     let (warm, cpu, since) = (sender.sent, processor_time()?, Instant::now());
-    sender.send_until(since + seconds(plan.seconds)?, &mut pace)?;
+    sender.send_until(since + plan.bursts.measured()?, &mut pace)?;
     let (packets, cpu, took) = (sender.sent - warm, processor_time()? - cpu, since.elapsed());
     ensure!(packets > 0, "nothing was sent while measuring: measure for longer");
     Ok(Report {
@@ -121,16 +108,16 @@ struct Sender {
 
 impl Sender {
     fn new(plan: &Plan) -> Result<Self> {
-        ensure!(plan.destinations > 0 && plan.packets > 0, "nothing to send");
-        let packet_bytes = usize::from(plan.bytes);
-        let burst_bytes = packet_bytes * usize::from(plan.packets);
+        let packet_bytes = usize::from(plan.bursts.bytes);
+        let burst_bytes = plan.bursts.length();
+        ensure!(plan.destinations > 0 && burst_bytes > 0, "nothing to send");
         let socket = UdpSocket::bind("0.0.0.0:0").context("cannot open a socket")?;
         // More than the system's cap is cut to it, and a small buffer only waits more often.
         let _ = setsockopt(&socket, SndBuf, &SEND_BUFFER);
         let message_bytes = match plan.mode {
             Mode::Gso => {
                 ensure!(burst_bytes <= 65_000, "a burst has to fit one UDP message: 65,000 bytes");
-                setsockopt(&socket, UdpGsoSegment, &i32::from(plan.bytes))
+                setsockopt(&socket, UdpGsoSegment, &i32::from(plan.bursts.bytes))
                     .context("this kernel does not segment UDP messages (Linux 4.18 does)")?;
                 burst_bytes
             }
@@ -218,8 +205,4 @@ fn send_all(
 fn processor_time() -> Result<Duration> {
     let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).context("no processor clock")?;
     Ok(Duration::from(time))
-}
-
-fn seconds(value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value).with_context(|| format!("{value} is no number of seconds"))
 }
