@@ -227,3 +227,48 @@ class Data(RoomTest):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+def frame(number):
+    """Larger than one packet, and no two alike."""
+    return bytes((number + at * 7) % 251 for at in range(40_000))
+
+
+class DataTracks(RoomTest):
+    async def test_frames_arrive_whole_at_whoever_subscribes(self):
+        ann, ben = await self.together("ann", "ben")
+        known, ended = [], []
+        ben.room.on("data_track_published", known.append)
+        ben.room.on("data_track_unpublished", ended.append)
+        track = await ann.me.publish_data_track(name="wheels")
+        await until("ben knows the track", lambda: known)
+        self.assertEqual((known[0].info.name, known[0].info.sid), ("wheels", track.info.sid))
+        self.assertEqual(known[0].publisher_identity, "ann")
+        stream, frames = known[0].subscribe(), []
+
+        async def read():
+            async for received in stream:
+                frames.append(received)
+
+        reading, sent = asyncio.ensure_future(read()), 0
+        # Lossy, and a subscription takes a moment: what is sent until then is for nobody.
+        while len(frames) < 10 and sent < 400:
+            track.try_push(rtc.DataTrackFrame(payload=frame(sent), user_timestamp=sent))
+            sent += 1
+            await asyncio.sleep(0.05)
+        self.assertGreaterEqual(len(frames), 10)
+        for received in frames:
+            self.assertEqual(received.payload, frame(received.user_timestamp))
+        await track.unpublish()
+        await until("ben knows of its end", lambda: ended)
+        self.assertEqual(ended, [track.info.sid])
+        await asyncio.wait_for(reading, 10)
+
+    async def test_a_name_is_for_one_track_and_who_may_not_send_data_has_none(self):
+        ann, ben = await self.join("ann"), await self.join("ben", can_publish_data=False)
+        # Whoever lets go of a track ends it.
+        track = await ann.me.publish_data_track(name="wheels")
+        for guest in (ann, ben):
+            with self.assertRaises(rtc.participant.PublishDataTrackError):
+                await guest.me.publish_data_track(name="wheels")
+        self.assertTrue(track.is_published())
