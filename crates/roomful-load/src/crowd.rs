@@ -13,9 +13,12 @@ use crate::engine::Handle;
 use crate::participant::ParticipantId;
 use crate::signalling::{JoinRecord, Plan, Visit, janus, livekit};
 
-/// Joins under way at once while a room fills. More would measure how the server queues them; fewer make
-/// large rooms slow to fill.
+/// Joins under way at once while a room fills, and how many handshakes may go on when one begins. More would measure
+/// how the server queues them, or how this program does; fewer make large rooms slow to fill.
 const JOINS_AT_ONCE: usize = 32;
+
+/// Pause between two looks whether handshakes are done.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Longest wait for all to leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -60,11 +63,17 @@ impl Crowd {
         id
     }
 
-    /// Lets somebody join in the background, as soon as not too many do.
+    /// Lets somebody join in the background, as soon as not too many do, or are connecting.
     pub(crate) fn join(&mut self, plan: Plan) {
-        let joining = Arc::clone(&self.joining);
-        // Never closed, so there always is a permit.
-        self.spawn(plan, async { joining.acquire_owned().await.ok() });
+        let (joining, engine) = (Arc::clone(&self.joining), self.engine.clone());
+        self.spawn(plan, async move {
+            // Never closed, so there always is a permit.
+            let permit = joining.acquire_owned().await.ok();
+            while engine.progress().connecting() >= JOINS_AT_ONCE as u64 {
+                sleep(LOOK).await;
+            }
+            permit
+        });
     }
 
     /// Lets somebody join in the background at once, however many do already.

@@ -219,10 +219,12 @@ impl Engine {
         }
         self.next_tick = now + FAST_TICK;
         self.tick = (self.tick + 1) % SLOW_TICKS;
-        let mut connected: u64 = 0;
+        let (mut connected, mut connecting): (u64, u64) = (0, 0);
         for slot in 0..self.participants.len() {
             let Some(Some(participant)) = self.participants.get_mut(slot) else { continue };
-            connected += u64::from(participant.is_connected());
+            let is_connected = participant.is_connected();
+            connected += u64::from(is_connected);
+            connecting += u64::from(!is_connected);
             let is_turn = slot % SLOW_TICKS == self.tick;
             if !is_turn && !participant.needs_attention() {
                 continue;
@@ -235,7 +237,7 @@ impl Engine {
                 self.lose(slot, &error);
             }
         }
-        self.progress.publish(connected, &self.ledger.totals);
+        self.progress.publish(connected, connecting, &self.ledger.totals);
         if self.tick == 0 {
             self.put_out_bait();
         }

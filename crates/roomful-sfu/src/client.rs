@@ -61,12 +61,8 @@ impl Client {
     /// `change` as this client can take it; `None` where it would stumble over it.
     pub(crate) fn understood(&self, change: Change) -> Option<Change> {
         match change {
-            Change::TrackSubscribed(_) | Change::Refused(_) | Change::Done { .. }
-                if !self.survives_unknown_messages() =>
-            {
-                None
-            }
-            Change::Quality(mut qualities) if self.info.protocol < KNOWS_LOST => {
+            change if self.takes(&change) => Some(change),
+            Change::Quality(mut qualities) => {
                 for quality in &mut qualities {
                     if quality.quality() == proto::ConnectionQuality::Lost {
                         quality.set_quality(proto::ConnectionQuality::Poor);
@@ -74,7 +70,18 @@ impl Client {
                 }
                 Some(Change::Quality(qualities))
             }
-            other => Some(other),
+            _ => None,
+        }
+    }
+
+    /// Whether this client can take `change` just as it is.
+    pub(crate) fn takes(&self, change: &Change) -> bool {
+        match change {
+            Change::TrackSubscribed(_) | Change::Refused(_) | Change::Done { .. } => {
+                self.survives_unknown_messages()
+            }
+            Change::Quality(_) => self.info.protocol >= KNOWS_LOST,
+            _ => true,
         }
     }
 

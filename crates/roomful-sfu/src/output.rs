@@ -20,6 +20,14 @@ pub enum Output {
         /// The message, yet to be encoded as the connection's frames (protobuf or JSON).
         message: Box<SignalResponse>,
     },
+    /// Send this one message on each of these connections, as [`Output::Message`]: large rooms are told the same, and
+    /// whoever encodes it once for all saves most of what that costs.
+    MessageToAll {
+        /// The connections to send it on.
+        connections: Vec<ConnectionId>,
+        /// The message, yet to be encoded.
+        message: Box<SignalResponse>,
+    },
     /// Ask the other end of this connection for a sign of life, which comes back as [`crate::Sfu::handle_alive`].
     Ping {
         /// The connection.

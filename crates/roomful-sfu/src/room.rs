@@ -28,6 +28,7 @@ mod rpc;
 mod scenarios;
 mod spread;
 mod subscriptions;
+mod telling;
 mod tokens;
 mod tracks;
 
@@ -57,9 +58,9 @@ use crate::token::Grant;
 use crate::transport::{Channel, TransportEvent, TransportOutput};
 use administration::FromOutside;
 pub(crate) use admission::Newcomer;
-use departures::Departures;
 use lifetime::Lifetime;
 use links::Links;
+use roster::Roster;
 pub(crate) use roster::RosterBudget;
 use scenarios::Cut;
 pub(crate) use spread::Spread;
@@ -70,7 +71,7 @@ pub(crate) use tokens::TOKEN_LASTS;
 pub(crate) struct Room {
     info: proto::Room,
     participants: BTreeMap<ParticipantId, Participant>,
-    departures: Departures,
+    roster: Roster,
     lifetime: Lifetime,
     media: MediaPlane,
     /// Other parts of the room.
@@ -93,6 +94,8 @@ pub(crate) struct Room {
 struct Terms {
     /// What may be published here.
     codecs: EnabledCodecs,
+    /// With more participants it is a large room ([`roster`]).
+    large_above: usize,
     /// Participants may leave data with the room.
     data_blobs: bool,
     /// Participants may publish data tracks.
@@ -118,6 +121,11 @@ pub(crate) enum RoomOutput {
     },
     Tell {
         connection: ConnectionId,
+        change: Change,
+    },
+    /// The same for each of them.
+    TellAll {
+        connections: Vec<ConnectionId>,
         change: Change,
     },
     Ping {
@@ -173,6 +181,8 @@ enum Timer {
     Negotiation(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
     Roster(ParticipantId),
+    /// Everyone is told what was gathered.
+    Gathered,
     /// Its token is to be renewed.
     Token(ParticipantId),
     Speakers,
@@ -215,7 +225,7 @@ impl Room {
         let mut room = Self {
             info,
             participants: BTreeMap::new(),
-            departures: Departures::default(),
+            roster: Roster::default(),
             lifetime: Lifetime::default(),
             media: MediaPlane::new(),
             links: Links::default(),
@@ -229,6 +239,7 @@ impl Room {
             rng,
             terms: Terms {
                 codecs,
+                large_above: policy.large_above,
                 data_blobs: policy.data_blobs,
                 data_tracks: policy.data_tracks,
                 data: policy.data.clone(),
@@ -349,7 +360,8 @@ impl Room {
             }
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Demand(id) => self.tell_demand(id, now),
-            Timer::Roster(id) => self.tell_roster(id),
+            Timer::Roster(id) => self.tell_roster(id, now),
+            Timer::Gathered => self.tell_gathered(now),
             Timer::Token(id) => self.refresh_token(id, now),
             Timer::Speakers => self.report_speakers(now),
             Timer::SimulatedSpeech(id) => self.tell_simulated_speaker(id, false),
@@ -414,14 +426,6 @@ impl Room {
                 self.forward_data_track(id, packet, now);
             }
             TransportEvent::Data(channel, message) => self.forward_data(id, channel, &message, now),
-        }
-    }
-
-    fn tell(&mut self, to: ParticipantId, change: Change) {
-        let Some(participant) = self.participants.get(&to) else { return };
-        let Some(connection) = participant.connection else { return };
-        if let Some(change) = participant.client.understood(change) {
-            self.outputs.push_back(RoomOutput::Tell { connection, change });
         }
     }
 

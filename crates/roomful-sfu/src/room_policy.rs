@@ -31,6 +31,10 @@ pub struct RoomPolicy {
     pub data: DataPolicy,
     /// Applications are told what happens ([`crate::Output::Notice`]).
     pub notices: bool,
+    /// A room of more participants is a large one: what everyone is to know of everyone is gathered for a moment there
+    /// and told together. Larger makes each who comes cost a message to everyone in larger rooms, smaller makes news
+    /// wait for 0.2 s in smaller ones.
+    pub large_above: usize,
     /// What tracks may be coded with.
     pub enabled_codecs: EnabledCodecs,
 }
@@ -47,6 +51,7 @@ impl Default for RoomPolicy {
             data_tracks: true,
             data: DataPolicy::default(),
             notices: false,
+            large_above: 100,
             enabled_codecs: EnabledCodecs::default(),
         }
     }

@@ -379,6 +379,10 @@ impl Sfu {
                     let message = Box::new(signalling::render(change, &self.facts));
                     self.outputs.push_back(Output::Message { connection, message });
                 }
+                RoomOutput::TellAll { connections, change } => {
+                    let message = Box::new(signalling::render(change, &self.facts));
+                    self.outputs.push_back(Output::MessageToAll { connections, message });
+                }
                 RoomOutput::RefreshToken { connection, grant } => {
                     let now = self.config.clock.unix_time(self.now);
                     if let Some(token) = self.config.keys.refresh(&grant, now, TOKEN_LASTS) {

@@ -92,7 +92,7 @@ pub(crate) enum Wishes {
 }
 
 /// Something a participant is told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Change {
     /// You are in.
     Joined(Box<Welcome>),
@@ -149,7 +149,7 @@ pub(crate) enum Change {
 }
 
 /// What a newcomer needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Welcome {
     pub(crate) room: proto::Room,
     pub(crate) participant: proto::ParticipantInfo,

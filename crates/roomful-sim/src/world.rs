@@ -1,6 +1,7 @@
 //! `World`: one core, one network, many clients, and the one clock they share.
 
 mod api;
+mod large;
 mod parts;
 mod wires;
 
@@ -19,6 +20,7 @@ use roomful_sfu::{
 
 use crate::client::{Client, ClientOutput, JoinOptions};
 use crate::network::{Conditions, Direction, Network};
+pub use large::LargeRooms;
 pub use parts::Spread;
 use parts::{HOME, LinkWires, Part, PartIndex};
 
@@ -136,7 +138,7 @@ impl World {
         let config = SfuConfig {
             tcp: None,
             media_addresses: Vec::new(),
-            rooms,
+            rooms: large::policy_now(rooms),
             clock: WallClock::new(start, UNIX_MILLIS_AT_START),
             keys: keys(),
             ice_servers: Vec::new(),

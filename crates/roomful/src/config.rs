@@ -255,6 +255,7 @@ fn rooms(
         data_tracks: default.data_tracks,
         data: default.data,
         notices: default.notices,
+        large_above: default.large_above,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
 }

@@ -19,6 +19,7 @@ mod signal;
 pub mod signals;
 mod udp;
 mod webhook;
+mod websocket;
 mod worker;
 
 pub use config::Config;

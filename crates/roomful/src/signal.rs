@@ -6,20 +6,16 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use roomful_sfu::frame::{self, EncodedFrame, Encoding, Frame, FrameError, MAX_FRAME_BYTES};
+use roomful_sfu::frame::{self, Encoding, Frame, FrameError, MAX_FRAME_BYTES};
 use roomful_sfu::ids::ConnectionId;
-use roomful_sfu::join::JoinAttempt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
-use crate::worker::{CloseCause, Mail, Outgoing, WorkerHandle, outbox};
-
-/// The transport's own limit, above the protocol's: frames in between are read and answered with
-/// a reason; beyond it the connection may just break, since the rest is never read. Larger lets one connection
-/// take more memory, smaller leaves honest mistakes without their reason.
-pub(crate) const TRANSPORT_FRAME_LIMIT: usize = 16 * MAX_FRAME_BYTES;
+use crate::websocket::{Outbound, Socket};
+use crate::worker::{CloseCause, Mail, Outgoing, WorkerHandle};
 
 /// Longest time one frame may wait for a client that does not read. Longer holds the memory of
 /// the dead; shorter drops those who cross a tunnel.
@@ -31,40 +27,54 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest reason in a close frame, in bytes (RFC 6455 §5.5 leaves 123 beside the code).
 const MAX_REASON_BYTES: usize = 123;
 
-/// Serves `socket` until either side ends it.
-pub(crate) async fn serve(
-    socket: WebSocket,
-    connection: ConnectionId,
-    attempt: JoinAttempt,
-    worker: WorkerHandle,
-) {
-    let Some((outbox, outgoing)) = outbox() else { return };
-    let (attempt, home) = (Box::new(attempt), worker.home());
-    let join = Mail::Join { connection, attempt, outbox, home };
-    let mut this =
-        Connection { id: connection, socket, worker, outgoing, encoding: Encoding::default() };
-    tracing::info!(connection = connection.0, "connection opened");
-    let end = match this.worker.send(join).await {
-        Ok(()) => this.run().await,
-        Err(_) => End::SHUTTING_DOWN,
-    };
-    tracing::info!(connection = connection.0, reason = end.cause, "connection closed");
-    if !end.detail.is_empty() {
-        tracing::debug!(connection = connection.0, detail = end.detail, "connection closed");
-    }
-    // Before the farewell, which may take its time: the worker shall know at once.
-    let _ = this.worker.send(Mail::Disconnect { connection }).await;
-    if let Some(close) = end.close {
-        this.farewell(close).await;
-    }
-}
-
-struct Connection {
+/// One participant's connection.
+pub(crate) struct Connection {
     id: ConnectionId,
-    socket: WebSocket,
+    socket: Socket,
     worker: WorkerHandle,
     outgoing: mpsc::Receiver<Outgoing>,
     encoding: Encoding,
+}
+
+impl Connection {
+    /// What the worker has to say comes out of `outgoing`.
+    pub(crate) fn new(
+        id: ConnectionId,
+        socket: Socket,
+        worker: WorkerHandle,
+        outgoing: mpsc::Receiver<Outgoing>,
+    ) -> Self {
+        Self { id, socket, worker, outgoing, encoding: Encoding::default() }
+    }
+}
+
+/// Tells the worker of a newcomer and serves its connection until either side ends it; `held` is dropped then.
+///
+/// Not an `async fn`: those keep a copy of their arguments beside what they make of them, for every connection as long as
+/// it lasts.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(crate) fn serve(
+    mut this: Connection,
+    join: Mail,
+    held: impl Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        tracing::info!(connection = this.id.0, "connection opened");
+        let end = match this.worker.send(join).await {
+            Ok(()) => this.run().await,
+            Err(_) => End::SHUTTING_DOWN,
+        };
+        tracing::info!(connection = this.id.0, reason = end.cause, "connection closed");
+        if !end.detail.is_empty() {
+            tracing::debug!(connection = this.id.0, detail = end.detail, "connection closed");
+        }
+        // Before the farewell, which may take its time: the worker shall know at once.
+        let _ = this.worker.send(Mail::Disconnect { connection: this.id }).await;
+        if let Some(close) = end.close {
+            this.farewell(close).await;
+        }
+        drop(held);
+    }
 }
 
 /// How a connection ended.
@@ -92,7 +102,7 @@ impl Connection {
 
     async fn handle_received(
         &mut self,
-        received: Option<Result<Message, axum::Error>>,
+        received: Option<Result<Message, tungstenite::Error>>,
     ) -> Result<(), End> {
         let message = match received {
             None => return Err(End::gone("the client is gone", "")),
@@ -107,6 +117,8 @@ impl Connection {
                 return Ok(());
             }
             Message::Close(_) => return Err(End::gone("closed by the client", "")),
+            // Single frames are for writing only.
+            Message::Frame(_) => return Ok(()),
         };
         self.encoding = frame.encoding();
         match frame::decode(frame) {
@@ -125,20 +137,23 @@ impl Connection {
 
     async fn handle_outgoing(&mut self, outgoing: Option<Outgoing>) -> Result<(), End> {
         match outgoing {
-            Some(Outgoing::Message(message)) => match frame::encode(&message, self.encoding) {
-                Ok(EncodedFrame::Binary(bytes)) => self.write(Message::Binary(bytes.into())).await,
-                Ok(EncodedFrame::Text(text)) => self.write(Message::Text(text.into())).await,
-                Err(error) => {
-                    Err(End::said(close_code::ERROR, "a message cannot be encoded", &error))
-                }
-            },
-            Some(Outgoing::Ping) => self.write(Message::Ping(axum::body::Bytes::new())).await,
+            Some(Outgoing::Message(message)) => {
+                let frame = frame::encode(&message, self.encoding).map(Outbound::from);
+                drop(message);
+                self.write_encoded(frame).await
+            }
+            Some(Outgoing::Shared(message)) => {
+                let frame = message.frame(self.encoding);
+                drop(message);
+                self.write_encoded(frame).await
+            }
+            Some(Outgoing::Ping) => self.write(Outbound::ping()).await,
             Some(Outgoing::Close(CloseCause::Finished)) => {
-                Err(End::said(close_code::NORMAL, "finished", &"finished"))
+                Err(End::said(CloseCode::Normal, "finished", &"finished"))
             }
             Some(Outgoing::Close(CloseCause::TooSlow)) => {
                 let reason = "too many messages wait: read faster";
-                Err(End::said(close_code::POLICY, "reads too slowly", &reason))
+                Err(End::said(CloseCode::Policy, "reads too slowly", &reason))
             }
             None => Err(End::SHUTTING_DOWN),
         }
@@ -152,8 +167,15 @@ impl Connection {
         }
     }
 
-    async fn write(&mut self, message: Message) -> Result<(), End> {
-        match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
+    async fn write_encoded(&mut self, frame: Result<Outbound, FrameError>) -> Result<(), End> {
+        match frame {
+            Ok(frame) => self.write(frame).await,
+            Err(error) => Err(End::said(CloseCode::Error, "a message cannot be encoded", &error)),
+        }
+    }
+
+    async fn write(&mut self, frame: Outbound) -> Result<(), End> {
+        match timeout(WRITE_TIMEOUT, self.socket.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::gone("the client cannot be written to", &error)),
             Err(_) => Err(End::gone("the client does not read", "")),
@@ -164,7 +186,7 @@ impl Connection {
     /// overtaken by a reset of the connection.
     async fn farewell(&mut self, close: CloseFrame) {
         let goodbye = async {
-            if self.socket.send(Message::Close(Some(close))).await.is_ok() {
+            if self.socket.close(close).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.recv().await {}
             }
         };
@@ -177,7 +199,7 @@ impl End {
         cause: "the server is shutting down",
         detail: String::new(),
         close: Some(CloseFrame {
-            code: close_code::AWAY,
+            code: CloseCode::Away,
             reason: Utf8Bytes::from_static("the server is shutting down"),
         }),
     };
@@ -188,7 +210,7 @@ impl End {
     }
 
     /// The client is told `reason`, as much of it as fits.
-    fn said(code: u16, cause: &'static str, reason: &impl Display) -> Self {
+    fn said(code: CloseCode, cause: &'static str, reason: &impl Display) -> Self {
         let detail = reason.to_string();
         let mut end = detail.len().min(MAX_REASON_BYTES);
         while !detail.is_char_boundary(end) {
@@ -201,38 +223,33 @@ impl End {
     /// What the frame's reader refused.
     fn of_frame(error: &FrameError) -> Self {
         let (code, cause) = match error {
-            FrameError::TooLarge { .. } => (close_code::SIZE, "a frame was too large"),
-            FrameError::Json(_) => (close_code::INVALID, "a text frame was not JSON of a request"),
+            FrameError::TooLarge { .. } => (CloseCode::Size, "a frame was too large"),
+            FrameError::Json(_) => (CloseCode::Invalid, "a text frame was not JSON of a request"),
             FrameError::Protobuf(_) => {
-                (close_code::INVALID, "a binary frame was not protobuf of a request")
+                (CloseCode::Invalid, "a binary frame was not protobuf of a request")
             }
-            FrameError::UnknownKind => (close_code::INVALID, "a request was of an unknown kind"),
+            FrameError::UnknownKind => (CloseCode::Invalid, "a request was of an unknown kind"),
         };
         Self::said(code, cause, error)
     }
 
     /// What the WebSocket itself refused, before it was a frame.
-    fn of_transport(error: axum::Error) -> Self {
+    fn of_transport(error: tungstenite::Error) -> Self {
         use tungstenite::Error;
         use tungstenite::error::ProtocolError;
         const LOST: &str = "the connection broke";
-        match error.into_inner().downcast::<Error>().map(|error| *error) {
-            Ok(error @ Error::Utf8(_)) => {
-                Self::said(close_code::INVALID, "a text frame was not UTF-8", &error)
-            }
-            Ok(Error::Capacity(_)) => Self::said(
-                close_code::SIZE,
+        match error {
+            Error::Utf8(_) => Self::said(CloseCode::Invalid, "a text frame was not UTF-8", &error),
+            Error::Capacity(_) => Self::said(
+                CloseCode::Size,
                 "a frame was too large",
                 &format!("frame too large: the limit is {MAX_FRAME_BYTES} bytes"),
             ),
-            Ok(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-                Self::gone(LOST, error)
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::gone(LOST, error),
+            Error::Protocol(_) => {
+                Self::said(CloseCode::Protocol, "the WebSocket protocol was violated", &error)
             }
-            Ok(error @ Error::Protocol(_)) => {
-                Self::said(close_code::PROTOCOL, "the WebSocket protocol was violated", &error)
-            }
-            Ok(error) => Self::gone(LOST, error),
-            Err(error) => Self::gone(LOST, error),
+            _ => Self::gone(LOST, error),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use links::LinkEnd;
 pub(crate) use links::Neighbours;
-pub(crate) use outbox::{CloseCause, Outbox, Outgoing, outbox};
+pub(crate) use outbox::{CloseCause, Outbox, Outgoing, SharedMessage, outbox};
 
 use crate::agents::AgentsHandle;
 use crate::lanes::{NewLane, Ufrags};

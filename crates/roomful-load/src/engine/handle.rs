@@ -36,6 +36,7 @@ pub(crate) struct Handle {
 #[derive(Default)]
 pub(crate) struct Progress {
     connected: AtomicU64,
+    connecting: AtomicU64,
     receiving: AtomicU64,
     lost: AtomicU64,
     packets: AtomicU64,
@@ -55,6 +56,11 @@ impl Progress {
     /// Participants that may send and receive media now.
     pub(crate) fn connected(&self) -> u64 {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Participants that are on their way to that.
+    pub(crate) fn connecting(&self) -> u64 {
+        self.connecting.load(Ordering::Relaxed)
     }
 
     /// Participants to whom media ever came.
@@ -80,8 +86,9 @@ impl Progress {
         self.receiving.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn publish(&self, connected: u64, totals: &Totals) {
+    pub(super) fn publish(&self, connected: u64, connecting: u64, totals: &Totals) {
         self.connected.store(connected, Ordering::Relaxed);
+        self.connecting.store(connecting, Ordering::Relaxed);
         self.packets.store(totals.packets, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! Who comes in, who comes back, who goes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -40,6 +40,7 @@ impl Room {
     pub(crate) fn admit(&mut self, newcomer: Newcomer, now: Instant) {
         let Newcomer { id, connection, attempt, transport } = newcomer;
         let since = self.replace_former_presence(&attempt.grant.identity, now);
+        self.tell_departures_of(&attempt.grant.identity, now);
         let client = Client::new(&attempt.request);
         let profile = self.profile(&attempt.grant, &client, since);
         let liveness = Liveness::new(now);
@@ -189,12 +190,9 @@ impl Room {
         self.tell_links(participant.link(), &Told::Gone { member, reason });
         self.handle_left(&participant, reason);
         if !participant.grant.permissions.hidden {
-            let info = participant.info();
-            self.departures.push(&info, now);
-            for other in self.others(id) {
-                self.tell(other, Change::Participants(vec![info.clone()]));
-            }
+            self.roster.departures.push(&participant.info(), now);
         }
+        self.tell_of_departure(&participant, now);
         self.end_calls_of(id);
         self.arrange_end(now);
         self.outputs.push_back(RoomOutput::Gone { participant: id });
@@ -213,16 +211,19 @@ impl Room {
 
     /// The room as it is now.
     pub(crate) fn info(&self) -> proto::Room {
-        let count = |of: fn(&Participant) -> bool| {
-            let found = self.participants.values().filter(|one| of(one)).count();
-            u32::try_from(found).unwrap_or(u32::MAX)
-        };
-        proto::Room {
-            num_participants: count(|one| !one.is_dependent() && !one.grant.permissions.hidden),
-            num_publishers: count(Participant::is_publisher),
-            active_recording: count(|one| one.grant.permissions.recorder) > 0,
+        let mut info = proto::Room {
+            num_participants: 0,
+            num_publishers: 0,
+            active_recording: false,
             ..self.info.clone()
+        };
+        for one in self.participants.values() {
+            let counts = !one.is_dependent() && !one.grant.permissions.hidden;
+            info.num_participants += u32::from(counts);
+            info.num_publishers += u32::from(one.is_publisher());
+            info.active_recording |= one.grant.permissions.recorder;
         }
+        info
     }
 
     /// Returns from when on the newcomer is here: after whom it replaces, so that every part of the room agrees on who
@@ -288,9 +289,10 @@ impl Room {
 
     /// Who left lately and is not back: clients know people by identity.
     fn missed_departures(&self) -> Vec<proto::ParticipantInfo> {
-        let back =
-            |identity: &str| self.participants.values().any(|one| one.profile.identity == identity);
-        self.departures.recent().filter(|info| !back(&info.identity)).cloned().collect()
+        let here: BTreeSet<&str> =
+            self.participants.values().map(|one| one.profile.identity.as_str()).collect();
+        let back = |identity: &str| here.contains(identity);
+        self.roster.departures.recent().filter(|info| !back(&info.identity)).cloned().collect()
     }
 
     /// Names the tracks of `id` that no offer has carried yet: the first time may have been lost with the

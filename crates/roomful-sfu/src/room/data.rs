@@ -45,6 +45,7 @@ impl Room {
         if self.handle_answer(from, &packet) {
             return;
         }
+        self.tell_gathered_of(from, now);
         let Some(sender) = self.participants.get(&from) else { return };
         let Some(readers) = readers(&packet, sender) else { return };
         sign(&mut packet, sender);

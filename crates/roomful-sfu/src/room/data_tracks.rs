@@ -38,6 +38,7 @@ impl Room {
         participant.touch();
         self.tell(from, published);
         self.tell_others_about(from, now);
+        self.tell_gathered_of(from, now);
         self.offer_data_track(from, &sid);
         Ok(())
     }

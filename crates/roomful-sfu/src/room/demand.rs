@@ -16,13 +16,19 @@ impl Room {
         track: &TrackSid,
         now: Instant,
     ) {
+        let Some(owner) = self.participants.get(&publisher) else { return };
+        let Some(publication) = owner.publications.get(track) else { return };
+        let is_elsewhere = owner.link().is_some();
+        let is_sent = publication.kind() == MediaKind::Video && publication.section.is_some();
+        if !is_elsewhere && !is_sent {
+            return;
+        }
         let level = self.demanded(publisher, track);
-        let Some(owner) = self.participants.get_mut(&publisher) else { return };
-        if owner.link().is_some() {
+        if is_elsewhere {
             return self.ask_elsewhere(publisher, track, level, now);
         }
-        let Some(publication) = owner.publications.get_mut(track) else { return };
-        if publication.kind() == MediaKind::Video && publication.section.is_some() {
+        let Some(owner) = self.participants.get_mut(&publisher) else { return };
+        if let Some(publication) = owner.publications.get_mut(track) {
             publication.demand.want(level, now);
             self.tell_demand(publisher, now);
         }

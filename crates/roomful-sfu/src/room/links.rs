@@ -69,7 +69,7 @@ impl Room {
         for facts in members {
             part.handle_present(link, facts, now);
         }
-        part.handle_speaks(link, speaking);
+        part.handle_speaks(link, speaking, now);
         part.settle(now);
         part
     }
@@ -129,10 +129,10 @@ impl Room {
                     self.remove(id, reason, None, now);
                 }
             }
-            Told::Speaks(speakers) => self.handle_speaks(link, speakers),
+            Told::Speaks(speakers) => self.handle_speaks(link, speakers, now),
             Told::Reach { member, presence, quality } => {
                 if let Some(id) = self.member_behind(link, &member) {
-                    self.handle_reach(id, presence, quality);
+                    self.handle_reach(id, presence, quality, now);
                 }
             }
             Told::Data { channel, message, for_observers } => {
@@ -286,20 +286,19 @@ impl Room {
         }
     }
 
-    fn handle_speaks(&mut self, link: LinkId, mut told: Vec<proto::SpeakerInfo>) {
+    fn handle_speaks(&mut self, link: LinkId, mut told: Vec<proto::SpeakerInfo>, now: Instant) {
         told.retain(|speaker| {
             let sid = ParticipantSid::new(speaker.sid.as_str());
             let Some(id) = self.member_behind(link, &sid) else { return false };
             self.speakers.handle_report(id, speaker.active.then_some(speaker.level));
+            self.tell_gathered_of(id, now);
             true
         });
         if told.is_empty() {
             return;
         }
         self.tell_links(Some(link), &Told::Speaks(told.clone()));
-        for id in self.others(ParticipantId(u64::MAX)) {
-            self.tell(id, Change::Speakers(told.clone()));
-        }
+        self.tell_all(Change::Speakers(told), None);
     }
 
     fn handle_reach(
@@ -307,10 +306,11 @@ impl Room {
         id: ParticipantId,
         presence: Presence,
         quality: Option<PathQuality>,
+        now: Instant,
     ) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         if std::mem::replace(&mut participant.liveness.told, presence) != presence {
-            self.tell_quality(id);
+            self.tell_quality(id, now);
         }
         if let Some(quality) = quality {
             self.handle_path_quality(id, quality);

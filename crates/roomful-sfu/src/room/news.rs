@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Room, Timer};
-use crate::ids::ParticipantId;
 use crate::signalling::Change;
 
 /// How often participants are told how many they are. Shorter costs a message to everyone for everyone who comes or
@@ -14,10 +13,8 @@ impl Room {
     /// Tells everyone how the room is now.
     pub(super) fn tell_room(&mut self) {
         self.timers.set(Timer::News, None);
-        let info = self.info();
-        for id in self.others(ParticipantId(u64::MAX)) {
-            self.tell(id, Change::RoomUpdated(Box::new(info.clone())));
-        }
+        let info = Box::new(self.info());
+        self.tell_all(Change::RoomUpdated(info), None);
     }
 
     /// The numbers in the room's description changed: everyone is told within [`PERIOD`].

@@ -43,8 +43,10 @@ impl Room {
     }
 
     pub(super) fn notice_joined(&mut self, id: ParticipantId, now: Instant) {
-        let Some(participant) = self.participants.get(&id).map(Participant::info) else { return };
-        self.notice_participant("participant_joined", participant, now);
+        if let Some(participant) = self.participants.get(&id) {
+            let participant = participant.info();
+            self.notice_participant("participant_joined", participant, now);
+        }
     }
 
     /// `participant` is no longer in the roster, and says why it left.
@@ -92,6 +94,10 @@ impl Room {
         participant: proto::ParticipantInfo,
         now: Instant,
     ) {
+        // Everyone is counted for it.
+        if self.outside.notices.are_off {
+            return;
+        }
         let (room, participant) = (Some(self.info()), Some(participant));
         let said = proto::WebhookEvent { room, participant, ..Default::default() };
         self.notice(event, said, now);

@@ -101,7 +101,7 @@ impl Room {
             self.review_all(id, now);
         }
         if can_see.1 && !could_see.1 {
-            self.tell_of_hiding(id);
+            self.tell_of_hiding(id, now);
         }
         self.tell_everyone_about(id, now);
         self.refresh_token(id, now);
@@ -111,14 +111,14 @@ impl Room {
     }
 
     /// To everyone else, somebody who hides is gone.
-    pub(super) fn tell_of_hiding(&mut self, id: ParticipantId) {
+    pub(super) fn tell_of_hiding(&mut self, id: ParticipantId, now: Instant) {
+        // Otherwise it could be told after this that it is here.
+        self.tell_gathered(now);
         let Some(participant) = self.participants.get_mut(&id) else { return };
         participant.touch();
         let gone =
             proto::ParticipantInfo { state: State::Disconnected.into(), ..participant.info() };
-        for other in self.others(id) {
-            self.tell(other, Change::Participants(vec![gone.clone()]));
-        }
+        self.tell_all(Change::Participants(vec![gone]), Some(id));
     }
 
     /// Tells `of` itself and everyone who sees it how it is now.

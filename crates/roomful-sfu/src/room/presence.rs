@@ -58,7 +58,7 @@ impl Room {
         let next = participant.liveness.poll_timeout(now);
         self.timers.set(Timer::Liveness(id), Some(next));
         if presence != before {
-            self.tell_quality(id);
+            self.tell_quality(id, now);
         }
     }
 
@@ -77,22 +77,14 @@ impl Room {
                 })
                 .collect();
             if !speakers.is_empty() {
-                self.tell_links(None, &Told::Speaks(speakers.clone()));
-                for id in self.others(ParticipantId(u64::MAX)) {
-                    self.tell(id, Change::Speakers(speakers.clone()));
+                for speaker in &changed {
+                    self.tell_gathered_of(speaker.participant, now);
                 }
+                self.tell_links(None, &Told::Speaks(speakers.clone()));
+                self.tell_all(Change::Speakers(speakers), None);
             }
         }
         self.timers.set(Timer::Speakers, self.speakers.poll_timeout());
-    }
-
-    /// Tells everyone else how well `of` is connected.
-    pub(super) fn tell_quality(&mut self, of: ParticipantId) {
-        self.tell_links_of_reach(of);
-        let Some(info) = self.participants.get(&of).and_then(quality) else { return };
-        for id in self.others(of) {
-            self.tell(id, Change::Quality(vec![info.clone()]));
-        }
     }
 
     /// Tells whom it concerns how well participants turned out to be connected: each itself and those who receive it.
@@ -114,8 +106,8 @@ impl Room {
         let receivers: BTreeSet<ParticipantId> =
             participant.publications.values().flat_map(|one| &one.subscribers).copied().collect();
         self.tell_links_of_reach(of);
-        for receiver in receivers.into_iter().filter(|_| told.is_some()) {
-            self.tell(receiver, Change::Quality(told.iter().cloned().collect()));
+        if let Some(told) = told {
+            self.tell_those(Change::Quality(vec![told]), |one| receivers.contains(&one.id));
         }
         let mut about = vec![own];
         if before.is_none() {
@@ -165,7 +157,7 @@ impl Room {
 }
 
 /// How well a participant is connected, as others see it; someone hidden is seen by nobody.
-fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
+pub(super) fn quality(participant: &Participant) -> Option<proto::ConnectionQualityInfo> {
     if participant.grant.permissions.hidden {
         return None;
     }

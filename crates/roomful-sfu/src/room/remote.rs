@@ -50,6 +50,7 @@ impl Room {
         for (id, _) in rivals {
             self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
         }
+        self.tell_departures_of(&identity, now);
         let id = self.next_member();
         let (participant, tracks, data_tracks) = self.member(id, link, facts, now);
         self.participants.insert(id, participant);
@@ -133,7 +134,7 @@ impl Room {
         self.update_data_tracks_of_member(id, data_tracks);
         self.notice_member(id, was_connected, now);
         if hides {
-            self.tell_of_hiding(id);
+            self.tell_of_hiding(id, now);
         }
         self.tell_others_about(id, now);
         if any_new {
@@ -191,13 +192,16 @@ impl Room {
     /// Two parts may let the last two in at the same instant: then the one who came later goes again.
     fn keep_to_capacity(&mut self, now: Instant) {
         let limit = self.info.max_participants as usize;
+        if limit == 0 {
+            return;
+        }
         let mut counted: Vec<(Order, ParticipantId, bool)> = self
             .participants
             .values()
             .filter(|one| !one.is_dependent())
             .map(|one| (order(&one.profile), one.id, one.link().is_none()))
             .collect();
-        if limit == 0 || counted.len() <= limit {
+        if counted.len() <= limit {
             return;
         }
         counted.sort();

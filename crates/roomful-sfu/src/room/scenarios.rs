@@ -95,9 +95,7 @@ impl Room {
             active,
         };
         self.tell_links(None, &Told::Speaks(vec![speaker.clone()]));
-        for other in self.others(ParticipantId(u64::MAX)) {
-            self.tell(other, Change::Speakers(vec![speaker.clone()]));
-        }
+        self.tell_all(Change::Speakers(vec![speaker]), None);
     }
 
     fn arm_cut(&mut self, id: ParticipantId, at: CutAt, now: Instant) {

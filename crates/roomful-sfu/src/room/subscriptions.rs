@@ -16,6 +16,8 @@ use crate::subscription::Subscription;
 impl Room {
     /// Subscribes those who want everything to what `from` publishes.
     pub(super) fn offer_tracks(&mut self, from: ParticipantId, now: Instant) {
+        // Clients drop a track of somebody they were not told of.
+        self.tell_gathered_of(from, now);
         for other in self.others(from) {
             self.subscribe_to(other, from, now);
             self.refresh_sections(other, now);
@@ -65,8 +67,10 @@ impl Room {
 
     /// Subscribes a newcomer to what is there, unless it wants to choose for itself.
     pub(super) fn subscribe_to_everything(&mut self, id: ParticipantId, now: Instant) {
-        for other in self.others(id) {
-            self.subscribe_to(id, other, now);
+        let publishers = self.participants.values().filter(|one| !one.publications.is_empty());
+        let publishers: Vec<_> = publishers.map(|one| one.id).filter(|one| *one != id).collect();
+        for publisher in publishers {
+            self.subscribe_to(id, publisher, now);
         }
     }
 
@@ -80,12 +84,26 @@ impl Room {
         let announced = publisher.publications.values().filter(|one| one.section.is_some());
         let wanted = announced.map(|one| &one.sid).filter(|track| !declined.contains(*track));
         let tracks: Vec<TrackSid> = wanted.cloned().collect();
+        let publisher = publisher.id;
         for track in tracks {
-            self.subscribe(id, &track, now);
+            self.subscribe_from(id, Some(publisher), &track, now);
         }
     }
 
+    /// Subscribes `id` to a track, whoever publishes it.
     pub(super) fn subscribe(&mut self, id: ParticipantId, track: &TrackSid, now: Instant) {
+        let mut others = self.participants.values().filter(|one| one.id != id);
+        let owner = others.find(|one| one.publications.contains_key(track)).map(|one| one.id);
+        self.subscribe_from(id, owner, track, now);
+    }
+
+    fn subscribe_from(
+        &mut self,
+        id: ParticipantId,
+        publisher: Option<ParticipantId>,
+        track: &TrackSid,
+        now: Instant,
+    ) {
         let Some(participant) = self.participants.get(&id) else { return };
         // Whoever is elsewhere is served by its own part.
         if participant.subscriptions.contains_key(track) || participant.link().is_some() {
@@ -97,11 +115,7 @@ impl Room {
             return;
         }
         let identity = participant.grant.identity.clone();
-        let owner = self
-            .participants
-            .values_mut()
-            .filter(|one| one.id != id)
-            .find(|one| one.publications.contains_key(track));
+        let owner = publisher.and_then(|publisher| self.participants.get_mut(&publisher));
         let Some(owner) = owner else {
             let error = SubscriptionError::SeTrackNotfound;
             return self.tell(id, Change::SubscriptionRefused { track: track.clone(), error });

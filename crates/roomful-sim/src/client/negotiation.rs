@@ -210,6 +210,11 @@ impl Client {
             if mapped != label.as_ref().map(|label| label.track.clone()) {
                 self.violations.push(format!("section {mid} is {label:?} and {mapped:?}"));
             }
+            let publisher = label.as_ref().map(|label| label.publisher.as_str());
+            let mut known = self.signalling.roster().values().map(|info| info.sid.as_str());
+            if publisher.is_some_and(|publisher| !known.any(|sid| sid == publisher)) {
+                self.violations.push(format!("section {mid}: a track of somebody unknown"));
+            }
             if let Err(error) = stream.set_label(label) {
                 self.violations.push(format!("section {mid}: {error}"));
             }

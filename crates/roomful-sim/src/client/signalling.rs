@@ -58,6 +58,10 @@ impl Signalling {
         self.connected
     }
 
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
     pub(super) fn sid(&self) -> Option<&str> {
         self.me.as_ref().map(|me| me.sid.as_str())
     }
@@ -187,7 +191,7 @@ impl Client {
 
     /// The others, as it was told.
     pub fn roster(&self) -> &Roster {
-        &self.signalling.roster
+        self.signalling.roster()
     }
 
     /// Sids of all who left while it was there, in order.

@@ -146,6 +146,11 @@ impl World {
         loop {
             match self.sfu(part).poll_output() {
                 Output::Message { connection, message } => self.send_response(connection, &message),
+                Output::MessageToAll { connections, message } => {
+                    for connection in connections {
+                        self.send_response(connection, &message);
+                    }
+                }
                 Output::Ping { connection } => self.ping(connection),
                 Output::Close { connection } => {
                     self.close_socket(connection);

@@ -16,6 +16,7 @@ mod data;
 mod data_tracks;
 mod demand;
 mod hostile;
+mod large;
 mod layers;
 mod meeting;
 mod notices;

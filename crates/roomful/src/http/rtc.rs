@@ -8,8 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,11 +20,9 @@ use super::origin::is_this_machine;
 use super::serve::Slot;
 use super::{App, text};
 use crate::placement::SeatKind;
-use crate::signal::{self, TRANSPORT_FRAME_LIMIT};
-
-/// Bytes set aside for each connection to read into. Most messages are shorter; larger, and every participant costs
-/// memory whether it talks or not (the library's own choice is 128 KiB), smaller costs a long offer some system calls.
-const READ_BUFFER: usize = 4 * 1024;
+use crate::signal::{self, Connection};
+use crate::websocket::Upgrade;
+use crate::worker::{Mail, outbox};
 
 /// The query of both endpoints.
 #[derive(Deserialize)]
@@ -97,10 +93,10 @@ pub(super) async fn connect(
     Extension(slot): Extension<Slot>,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, StatusCode>,
 ) -> Response {
     let mut attempt = match attempt(&app, &query, &headers, client) {
-        Ok(attempt) => attempt,
+        Ok(attempt) => Box::new(attempt),
         Err(refusal) => return refuse(&refusal),
     };
     let upgrade = match upgrade {
@@ -118,15 +114,14 @@ pub(super) async fn connect(
     if app.admission.finds_public_address && !attempt.request.reconnect {
         attempt.reached_at = app.reached.find(client, &headers).await;
     }
+    let Some((outbox, outgoing)) = outbox() else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "no outbox can be made");
+    };
     let connection = app.next_connection();
-    upgrade
-        .max_frame_size(TRANSPORT_FRAME_LIMIT)
-        .max_message_size(TRANSPORT_FRAME_LIMIT)
-        .read_buffer_size(READ_BUFFER)
-        .on_upgrade(move |socket| async move {
-            signal::serve(socket, connection, attempt, worker).await;
-            drop(slot);
-        })
+    let join = Mail::Join { connection, attempt, outbox, home: worker.home() };
+    upgrade.serve(move |socket| {
+        signal::serve(Connection::new(connection, socket, worker, outgoing), join, slot)
+    })
 }
 
 /// `GET /rtc/v1/validate`: the same checks without the WebSocket. Scripts of any origin may ask:

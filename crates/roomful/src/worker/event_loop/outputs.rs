@@ -1,12 +1,14 @@
 //! What the core of a worker asks for.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::{Output, SfuEvent};
 
 use super::State;
-use crate::worker::CloseCause;
 use crate::worker::outbox::SendError;
+use crate::worker::{CloseCause, SharedMessage};
 
 impl State {
     /// Does everything it asks for.
@@ -19,15 +21,20 @@ impl State {
             match self.sfu.poll_output() {
                 Output::Message { connection, message } => {
                     let Some(outbox) = self.outboxes.get(&connection) else { continue };
-                    let Err(error) = outbox.send(message) else { continue };
-                    // Of one that is gone, its own task logs why.
-                    if let Some(outbox) = self.outboxes.remove(&connection)
-                        && error == SendError::Full
-                    {
-                        tracing::info!(connection = connection.0, "closed: reads too slowly");
-                        outbox.close(CloseCause::TooSlow);
+                    if let Err(error) = outbox.send(message) {
+                        self.close_broken(connection, error);
+                        broken.push(connection);
                     }
-                    broken.push(connection);
+                }
+                Output::MessageToAll { connections, message } => {
+                    let message = Arc::new(SharedMessage::new(*message));
+                    for connection in connections {
+                        let Some(outbox) = self.outboxes.get(&connection) else { continue };
+                        if let Err(error) = outbox.send_shared(&message) {
+                            self.close_broken(connection, error);
+                            broken.push(connection);
+                        }
+                    }
                 }
                 Output::Ping { connection } => {
                     // One that has no room for it has other news to answer.
@@ -75,6 +82,17 @@ impl State {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends a connection on which something cannot be sent.
+    fn close_broken(&mut self, connection: ConnectionId, error: SendError) {
+        // Of one that is gone, its own task logs why.
+        if let Some(outbox) = self.outboxes.remove(&connection)
+            && error == SendError::Full
+        {
+            tracing::info!(connection = connection.0, "closed: reads too slowly");
+            outbox.close(CloseCause::TooSlow);
         }
     }
 }
