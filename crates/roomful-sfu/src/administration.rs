@@ -61,6 +61,15 @@ pub enum RoomRequest {
     UpdateMetadata(String),
     /// Call a method of a participant and wait for what it returns.
     PerformRpc(Box<proto::PerformRpcRequest>),
+    /// Keep a place for somebody who is about to be moved here.
+    Expect(Identity),
+    /// Send a participant on to another room, which is so now and expects it.
+    MoveParticipant {
+        /// Who is moved.
+        identity: Identity,
+        /// Where to.
+        destination: Box<proto::Room>,
+    },
     /// Want agents here. The room begins with it where rooms begin by themselves.
     CreateDispatch(Box<proto::CreateAgentDispatchRequest>),
     /// Want them no more.
@@ -92,7 +101,7 @@ pub enum Reply {
     Done,
 }
 
-/// Why something was not done. The texts of the first four are LiveKit's: applications look for them.
+/// Why something was not done. The texts of the first five are LiveKit's: applications look for them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdministrationError {
     /// There is no such room here.
@@ -107,6 +116,18 @@ pub enum AdministrationError {
     /// No such agents are wanted in the room.
     #[error("dispatch ID not found")]
     NoDispatch,
+    /// The room has no place left.
+    #[error("room has exceeded its max participants")]
+    Full,
+    /// Agents and recorders work for one room.
+    #[error("{kind} participants cannot be moved")]
+    CannotMove {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The participant's WebSocket is being replaced: nothing can be told to it now.
+    #[error("participant is reconnecting, try again")]
+    OutOfReach,
     /// The operator did not allow it (`room.enable_remote_unmute`).
     #[error("remote unmute not enabled")]
     UnmuteDisabled,

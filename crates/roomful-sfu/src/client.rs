@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// Rust clients before protocol 10 fail on messages added since.
-    fn survives_unknown_messages(&self) -> bool {
+    pub(crate) fn survives_unknown_messages(&self) -> bool {
         self.info.sdk() != Sdk::Rust || self.info.protocol >= RUST_SKIPS_UNKNOWN
     }
 

@@ -16,6 +16,7 @@ mod departures;
 mod forwarding;
 mod lifetime;
 mod links;
+mod moves;
 mod negotiation;
 mod news;
 mod notices;
@@ -143,10 +144,11 @@ pub(crate) enum RoomOutput {
     CloseLink {
         link: LinkId,
     },
-    /// Tell it a token for this grant.
+    /// Tell it a token for this grant, and then, with the same token, where it is moved.
     RefreshToken {
         connection: ConnectionId,
         grant: Box<Grant>,
+        moved: Option<Box<proto::RoomMovedResponse>>,
     },
     /// STUN checks with this user name are for this participant.
     Reachable {

@@ -167,7 +167,7 @@ impl Sfu {
         }
         let existing = self.names.get(&attempt.grant.room).and_then(|key| self.rooms.get(key));
         let is_admitted = match existing {
-            Some(room) => !room.is_full(&attempt.grant),
+            Some(room) => !room.is_full(&attempt.grant, now),
             None => self.config.rooms.auto_create || attempt.grant.can_create_room,
         };
         if !is_admitted {
@@ -383,10 +383,10 @@ impl Sfu {
                     let message = Box::new(signalling::render(change, &self.facts));
                     self.outputs.push_back(Output::MessageToAll { connections, message });
                 }
-                RoomOutput::RefreshToken { connection, grant } => {
+                RoomOutput::RefreshToken { connection, grant, moved } => {
                     let now = self.config.clock.unix_time(self.now);
-                    if let Some(token) = self.config.keys.refresh(&grant, now, TOKEN_LASTS) {
-                        let change = Change::TokenRefreshed(token);
+                    let token = self.config.keys.refresh(&grant, now, TOKEN_LASTS);
+                    for change in token.map(|token| tokens(token, moved)).into_iter().flatten() {
                         let message = Box::new(signalling::render(change, &self.facts));
                         self.outputs.push_back(Output::Message { connection, message });
                     }
@@ -447,4 +447,12 @@ impl Sfu {
             self.outputs.push_back(Output::Event(SfuEvent::RoomEnded(room.name())));
         }
     }
+}
+
+/// What a client is told of its new token: of every age, that it is its token; and that it is moved, if it is.
+fn tokens(token: String, moved: Option<Box<proto::RoomMovedResponse>>) -> Vec<Change> {
+    let moved = moved.map(|moved| {
+        Change::Moved(Box::new(proto::RoomMovedResponse { token: token.clone(), ..*moved }))
+    });
+    std::iter::once(Change::TokenRefreshed(token)).chain(moved).collect()
 }

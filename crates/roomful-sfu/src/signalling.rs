@@ -100,6 +100,8 @@ pub(crate) enum Change {
     Resumed { configuration: Option<proto::ClientConfiguration>, last_message: u32 },
     /// Use this token from now on.
     TokenRefreshed(String),
+    /// You are in another room from now on.
+    Moved(Box<proto::RoomMovedResponse>),
     /// These participants are as follows now.
     Participants(Vec<proto::ParticipantInfo>),
     /// Your track has a sid.

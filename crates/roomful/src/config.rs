@@ -13,6 +13,7 @@ use livekit_protocol::IceServer;
 use roomful_sfu::RoomPolicy;
 use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
 
+pub use crate::http::Limit;
 pub use flags::Flags;
 pub use values::{PortRange, TcpPort};
 pub use webhook::WebhookConfig;
@@ -43,6 +44,10 @@ const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun.l.google.com:19302", "stun.cloudf
 /// fit into a small machine, and a person needs one (and a few more while the page loads).
 const DEFAULT_MAX_CONNECTIONS: NonZeroU32 =
     NonZeroU32::new(10_000).expect("ten thousand is not zero");
+
+/// Joins a second of one public address unless told otherwise, and ten times as many at once: half of what one core does.
+/// More lets somebody with a valid token keep a core busy alone, fewer keeps an office waiting that comes back as one.
+const DEFAULT_JOINS_OF_ONE: NonZeroU32 = NonZeroU32::new(100).expect("a hundred is not zero");
 
 /// Shortest API secret accepted without a warning, in bytes: the output length of the hash behind
 /// HS256, below which a stolen token can be attacked offline (RFC 7518 §3.2).
@@ -77,6 +82,10 @@ pub struct Config {
     pub spreading: Spreading,
     /// Connections to the page and the signalling that may be open at a time.
     pub max_connections: NonZeroU32,
+    /// Of these, those that one address may have.
+    pub connections_of_one: Limit,
+    /// Joins a second that one address may make, and some seconds' worth of them at once.
+    pub joins_of_one: Limit,
     /// Where media is received and what clients are told about it.
     pub media: MediaConfig,
     /// Whom to tell what happens in rooms.
@@ -180,6 +189,7 @@ impl Config {
         let webhooks = file.webhook.unwrap_or_default().read(&keys)?;
         let room = file.room.unwrap_or_default();
         let spreading = Spreading::new(flags.spread_above.or(room.spread_above));
+        let max_connections = flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         let mut rooms = rooms(flags.max_participants, room, &mut warnings);
         rooms.data = data;
         rooms.notices = webhooks.is_some();
@@ -200,7 +210,12 @@ impl Config {
             rooms,
             webhooks,
             spreading,
-            max_connections: flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
+            max_connections,
+            connections_of_one: Limit::new(
+                flags.max_connections_per_address,
+                half(max_connections),
+            ),
+            joins_of_one: Limit::new(flags.max_joins_per_address, DEFAULT_JOINS_OF_ONE),
             media: MediaConfig {
                 udp_port: udp_ports.first(),
                 tcp_port,
@@ -258,6 +273,11 @@ fn rooms(
         large_above: default.large_above,
         enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
+}
+
+/// One address may have half of what there is: others find a place whatever it does.
+fn half(of: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(of.get() / 2).unwrap_or(NonZeroU32::MIN)
 }
 
 fn tcp_port(flag: Option<TcpPort>, file: Option<u16>) -> Option<u16> {

@@ -38,13 +38,16 @@ mod origin;
 mod reached;
 mod rtc;
 mod serve;
+mod share;
 mod twirp;
 
 pub(crate) use identity::IdentityMaker;
 pub(crate) use rtc::unix_now;
 pub(crate) use serve::Connections;
+pub use share::Limit;
 
 use reached::ReachedAddresses;
+use share::JoinShares;
 
 /// What every request may need.
 pub(crate) struct App {
@@ -54,6 +57,7 @@ pub(crate) struct App {
     agents: AgentsHandle,
     next_connection: AtomicU64,
     reached: ReachedAddresses,
+    joins: JoinShares,
 }
 
 /// Who may come in, as far as HTTP is concerned.
@@ -69,6 +73,10 @@ pub(crate) struct Admission {
     pub(crate) loopback_for_all: bool,
     /// Offer clients the public address by which they came: nobody configured one.
     pub(crate) finds_public_address: bool,
+    /// Whoever may join a room begins it if need be.
+    pub(crate) rooms_begin_by_themselves: bool,
+    /// Joins a second of one address.
+    pub(crate) joins_of_one: Limit,
     /// Names the visitors who get tokens.
     pub(crate) identities: IdentityMaker,
 }
@@ -81,6 +89,7 @@ impl App {
         agents: AgentsHandle,
     ) -> Arc<Self> {
         Arc::new(Self {
+            joins: JoinShares::new(admission.joins_of_one),
             admission,
             workers,
             directory,

@@ -149,6 +149,11 @@ impl Directory {
         Some(Arc::new(Seat { directory, room: room.clone(), worker, home, kind }))
     }
 
+    /// Whether `room` has begun and not ended, as far as its worker has said.
+    pub(crate) fn has_begun(&self, room: &RoomName) -> bool {
+        self.lock().rooms.get(room).is_some_and(|entry| entry.has_begun)
+    }
+
     /// Takes in what a worker says of its rooms.
     pub(crate) fn handle_event(&self, from: WorkerIndex, event: &SfuEvent) {
         let mut state = self.lock();

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::addresses::{are_of_this_machine_only, media_addresses};
 use crate::agents::{self, AgentMail, AgentsHandle, AgentsTask, Rooms};
 use crate::config::{Config, MediaConfig, PageAccess};
-use crate::http::{self, Admission, App, Connections, IdentityMaker};
+use crate::http::{self, Admission, App, Connections, IdentityMaker, Limit};
 use crate::lanes::{Lanes, Ufrags};
 use crate::placement::{Directory, WorkerIndex};
 use crate::udp::UdpSocket;
@@ -44,6 +44,7 @@ pub struct Server {
     worker_ends: mpsc::UnboundedReceiver<WorkerEnd>,
     admission: Admission,
     max_connections: NonZeroU32,
+    connections_of_one: Limit,
     /// What tells applications; ends after the workers.
     webhooks: Option<JoinHandle<()>>,
     agents: (AgentsHandle, AgentsTask),
@@ -69,6 +70,7 @@ impl Server {
         };
         let is_open_for_trial = config.keys.is_empty();
         let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
+        let rooms_begin_by_themselves = config.rooms.auto_create;
         let common = SfuConfig {
             media_addresses: Vec::new(),
             tcp: lane_listener.as_ref().and_then(|listener| {
@@ -117,9 +119,12 @@ impl Server {
             is_trial: is_open_for_trial,
             loopback_for_all: config.media.enable_loopback_candidate,
             finds_public_address: config.media.node_ip.is_none(),
+            rooms_begin_by_themselves,
+            joins_of_one: config.joins_of_one,
             identities: IdentityMaker::new()?,
         };
-        let max_connections = config.max_connections;
+        let (max_connections, connections_of_one) =
+            (config.max_connections, config.connections_of_one);
         Ok(Self {
             listeners,
             workers,
@@ -129,6 +134,7 @@ impl Server {
             worker_ends,
             admission,
             max_connections,
+            connections_of_one,
             webhooks,
             agents,
         })
@@ -155,7 +161,8 @@ impl Server {
         let rooms = Rooms { directory: self.directory.clone(), workers: self.workers.clone() };
         let task = task.start(self.admission.keys.clone(), clock(), random_seed()?, rooms);
         let app = App::new(self.admission, self.workers.clone(), self.directory, agents.clone());
-        let web = Connections::new(http::router(app), self.max_connections, stopping);
+        let (limit, share) = (self.max_connections, self.connections_of_one);
+        let web = Connections::new(http::router(app), limit, share, stopping);
         for listener in self.listeners {
             report(web.clone().accept(listener), "the web server failed", &failures);
         }

@@ -10,6 +10,7 @@ use proto::leave_request::Action;
 use super::Room;
 use super::agents::Agents;
 use super::data::Parcel;
+use super::moves::Expected;
 use super::notices::Notices;
 use super::rpc::Calls;
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
@@ -28,9 +29,10 @@ pub(super) struct FromOutside {
     pub(super) calls: Calls,
     pub(super) notices: Notices,
     pub(super) agents: Agents,
+    pub(super) expected: Expected,
 }
 
-type Outcome = Result<Reply, AdministrationError>;
+pub(super) type Outcome = Result<Reply, AdministrationError>;
 
 impl Room {
     /// Does what is asked and replies, now or when a participant has answered.
@@ -69,6 +71,10 @@ impl Room {
                 Ok(()) => return self.settle(now),
                 Err(error) => Err(error),
             },
+            RoomRequest::Expect(identity) => self.expect(&identity, now),
+            RoomRequest::MoveParticipant { identity, destination } => {
+                self.move_on(&identity, *destination, now)
+            }
             RoomRequest::CreateDispatch(request) => self.create_dispatch(*request, now),
             RoomRequest::DeleteDispatch(dispatch) => self.delete_dispatch(&dispatch, now),
             RoomRequest::ListDispatches(dispatch) => Ok(self.list_dispatches(dispatch.as_ref())),

@@ -41,6 +41,7 @@ impl Room {
         let Newcomer { id, connection, attempt, transport } = newcomer;
         let since = self.replace_former_presence(&attempt.grant.identity, now);
         self.tell_departures_of(&attempt.grant.identity, now);
+        self.outside.expected.handle_arrival(&attempt.grant.identity);
         let client = Client::new(&attempt.request);
         let profile = self.profile(&attempt.grant, &client, since);
         let liveness = Liveness::new(now);
@@ -200,13 +201,21 @@ impl Room {
 
     /// Whether the room has no place for the bearer of `grant`, not counting whom it replaces. Agents and recorders
     /// take no place.
-    pub(crate) fn is_full(&self, grant: &Grant) -> bool {
-        let limit = self.info.max_participants;
-        let others = self
+    pub(crate) fn is_full(&self, grant: &Grant, now: Instant) -> bool {
+        !is_dependent(grant) && !self.has_place_for(&grant.identity, now)
+    }
+
+    /// Whether the room has a place for one more, not counting whom it replaces; places are kept for those who are on
+    /// the way.
+    pub(super) fn has_place_for(&self, identity: &Identity, now: Instant) -> bool {
+        let limit = self.info.max_participants as usize;
+        let here = self
             .participants
             .values()
-            .filter(|one| !one.is_dependent() && one.grant.identity != grant.identity);
-        limit > 0 && !is_dependent(grant) && others.count() >= limit as usize
+            .filter(|one| !one.is_dependent() && one.grant.identity != *identity);
+        let expected = self.expected(now).filter(|one| *one != identity);
+        let coming = expected.filter(|one| self.id_of(one).is_none());
+        limit == 0 || here.count() + coming.count() < limit
     }
 
     /// The room as it is now.

@@ -392,7 +392,8 @@ fn subject(request: &RoomRequest) -> Option<Identity> {
         RoomRequest::GetParticipant(identity)
         | RoomRequest::RemoveParticipant(identity)
         | RoomRequest::MuteTrack { identity, .. }
-        | RoomRequest::UpdateSubscriptions { identity, .. } => Some(identity.clone()),
+        | RoomRequest::UpdateSubscriptions { identity, .. }
+        | RoomRequest::MoveParticipant { identity, .. } => Some(identity.clone()),
         RoomRequest::UpdateParticipant(request) => Some(Identity::new(request.identity.as_str())),
         RoomRequest::PerformRpc(request) => {
             Some(Identity::new(request.destination_identity.as_str()))
@@ -400,6 +401,7 @@ fn subject(request: &RoomRequest) -> Option<Identity> {
         RoomRequest::ListParticipants
         | RoomRequest::SendData(_)
         | RoomRequest::UpdateMetadata(_)
+        | RoomRequest::Expect(_)
         | RoomRequest::CreateDispatch(_)
         | RoomRequest::DeleteDispatch(_)
         | RoomRequest::ListDispatches(_) => None,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Room, RoomOutput, Timer};
 use crate::ids::ParticipantId;
+use crate::participant::Participant;
 use crate::token::Grant;
 
 /// How often each participant gets a new token: half of how long it lasts at least, as LiveKit does it. Longer
@@ -23,13 +24,19 @@ impl Room {
         let Some(participant) = self.participants.get(&id) else { return };
         self.timers.set(Timer::Token(id), Some(now + REFRESH_EVERY));
         let Some(connection) = participant.connection else { return };
-        let profile = &participant.profile;
-        let grant = Grant {
-            name: profile.name.clone(),
-            metadata: profile.metadata.clone(),
-            attributes: profile.attributes.clone().into_iter().collect(),
-            ..participant.grant.clone()
-        };
-        self.outputs.push_back(RoomOutput::RefreshToken { connection, grant: Box::new(grant) });
+        let grant = Box::new(participant.grant_now());
+        self.outputs.push_back(RoomOutput::RefreshToken { connection, grant, moved: None });
+    }
+}
+
+impl Participant {
+    /// Its grant with what it is called and described as now.
+    pub(super) fn grant_now(&self) -> Grant {
+        Grant {
+            name: self.profile.name.clone(),
+            metadata: self.profile.metadata.clone(),
+            attributes: self.profile.attributes.clone().into_iter().collect(),
+            ..self.grant.clone()
+        }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
             })
         }
         Change::TokenRefreshed(token) => Outgoing::RefreshToken(token),
+        Change::Moved(moved) => Outgoing::RoomMoved(*moved),
         Change::Participants(participants) => {
             Outgoing::Update(proto::ParticipantUpdate { participants })
         }

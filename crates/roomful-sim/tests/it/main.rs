@@ -19,6 +19,7 @@ mod hostile;
 mod large;
 mod layers;
 mod meeting;
+mod moves;
 mod notices;
 mod paths;
 mod presence;

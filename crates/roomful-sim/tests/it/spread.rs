@@ -79,6 +79,9 @@ hold_in_parts! { 2:
         who_is_hidden_receives_everything_and_is_in_no_roster,
         ten_who_join_at_the_same_instant_are_all_in,
     }
+    moves {
+        whoever_is_moved_gets_a_token_is_told_where_and_joins_there,
+    }
     notices {
         what_happens_is_told_in_its_order,
         everyone_left_and_every_track_ended_before_a_deleted_room_has,

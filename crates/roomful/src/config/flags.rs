@@ -72,6 +72,19 @@ pub struct Flags {
     #[arg(help_heading = "Serving the page")]
     pub max_connections: Option<NonZeroU32>,
 
+    /// Of these, those that one IP address may have, 0 for no limit [default: half of them for public addresses].
+    ///
+    /// Set it where no proxy stands in front: all that comes through one comes from its address.
+    #[arg(long, value_name = "N", env = "ROOMFUL_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(help_heading = "Serving the page")]
+    pub max_connections_per_address: Option<u32>,
+
+    /// Joins a second that one IP address may make, and ten times as many at once, 0 for no limit [default: 100 for
+    /// public addresses].
+    #[arg(long, value_name = "N", env = "ROOMFUL_MAX_JOINS_PER_ADDRESS")]
+    #[arg(help_heading = "Who may join")]
+    pub max_joins_per_address: Option<u32>,
+
     /// First UDP port for media, one for each worker, or a range such as 7882-7889
     /// [default: 7882].
     #[arg(long, value_name = "PORT", env = "ROOMFUL_UDP_PORT", help_heading = "Carrying the call")]

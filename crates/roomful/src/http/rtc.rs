@@ -2,18 +2,18 @@
 //!
 //! Clients read the status and the text of a refusal, not from the failed WebSocket (browsers hide
 //! both) but by asking `/rtc/v1/validate` the same question again: 401 means "not allowed" to them,
-//! and the text is shown; 404 means "try the old protocol".
+//! and the text is shown; 404 means "try the old protocol", unless the text says that there is no such room.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomful_sfu::ids::{Origin, RoomName, UnixTime};
 use roomful_sfu::join::{self, JoinAttempt, JoinError};
-use roomful_sfu::token::TokenError;
+use roomful_sfu::token::{Grant, TokenError};
 use serde::Deserialize;
 
 use super::origin::is_this_machine;
@@ -45,6 +45,11 @@ pub(super) enum Refusal {
     Token(#[from] TokenError),
     #[error("{words}: {0}", words = join_words(.0))]
     Join(#[from] JoinError),
+    #[error(
+        "requested room does not exist: rooms are begun here by the server API or by a token with \
+         roomCreate (room.auto_create is off)"
+    )]
+    NoRoom,
 }
 
 fn token_words(error: &TokenError) -> &'static str {
@@ -82,6 +87,7 @@ impl Refusal {
             | Refusal::Token(_)
             | Refusal::Join(JoinError::MayNotDescribeItself) => StatusCode::UNAUTHORIZED,
             Refusal::Join(_) => StatusCode::BAD_REQUEST,
+            Refusal::NoRoom => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -103,6 +109,10 @@ pub(super) async fn connect(
         Ok(upgrade) => upgrade,
         Err(_) => return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one"),
     };
+    if app.joins.take(client.ip(), Instant::now()).is_err() {
+        let words = "too many joins from your address: try again in a moment";
+        return text(StatusCode::TOO_MANY_REQUESTS, words);
+    }
     let request = &attempt.request;
     let kind = match request.reconnect {
         true => SeatKind::Returning(Origin::in_sid(&request.participant_sid)),
@@ -161,7 +171,15 @@ fn attempt(
     }
     let request = join::decode(&query.join_request)?;
     let from_loopback = app.admission.loopback_for_all || is_this_machine(client, headers);
-    Ok(JoinAttempt::new(grant, request, from_loopback)?)
+    let attempt = JoinAttempt::new(grant, request, from_loopback)?;
+    require_room(app, &attempt.grant)?;
+    Ok(attempt)
+}
+
+/// Refuses who would begin a room and may not. The room decides again when they arrive: it may have ended meanwhile.
+pub(super) fn require_room(app: &App, grant: &Grant) -> Result<(), Refusal> {
+    let may_begin = app.admission.rooms_begin_by_themselves || grant.can_create_room;
+    if may_begin || app.directory.has_begun(&grant.room) { Ok(()) } else { Err(Refusal::NoRoom) }
 }
 
 /// The token in the header, or else the one in the query.

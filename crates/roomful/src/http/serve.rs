@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower_service::Service as _;
 
+use super::share::{ConnectionShare, ConnectionShares, Limit};
 use super::text;
 
 /// Connections that are answered with a refusal at a time, beyond those that are served. More lets
@@ -44,7 +45,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Keeps its connection counted: whoever takes the connection out of HTTP's hands holds it on.
 #[derive(Clone)]
-pub(super) struct Slot(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub(super) struct Slot(
+    #[expect(dead_code, reason = "held, not read")]
+    Arc<(OwnedSemaphorePermit, Option<ConnectionShare>)>,
+);
 
 /// What serves connections; one for all listeners, so that they share the limit.
 #[derive(Clone)]
@@ -52,13 +56,19 @@ pub(crate) struct Connections {
     router: Router,
     limit: u32,
     slots: Arc<Semaphore>,
+    shares: ConnectionShares,
     refusals: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Connections {
-    /// Serves up to `limit` connections with `router`, until `stopping` says `true`.
-    pub(crate) fn new(router: Router, limit: NonZeroU32, stopping: watch::Receiver<bool>) -> Self {
+    /// Serves up to `limit` connections with `router`, of each address up to `share`, until `stopping` says `true`.
+    pub(crate) fn new(
+        router: Router,
+        limit: NonZeroU32,
+        share: Limit,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         // Lower only where a pointer has 32 bits.
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let limit = limit.get().min(most);
@@ -66,6 +76,7 @@ impl Connections {
             router,
             limit,
             slots: Arc::new(Semaphore::new(limit as usize)),
+            shares: ConnectionShares::new(share),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             stopping,
         }
@@ -106,16 +117,24 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
+        let Ok(share) = self.shares.take(client.ip()) else {
+            tracing::debug!("too many connections of one address: a further one is refused");
+            return self.refuse(stream, &TOO_MANY_OF_ONE);
+        };
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
             *is_full = false;
-            tokio::spawn(self.clone().serve(stream, client, Slot(Arc::new(slot))));
+            tokio::spawn(self.clone().serve(stream, client, Slot(Arc::new((slot, share)))));
             return;
         }
         if !std::mem::replace(is_full, true) {
             tracing::warn!("too many connections: further ones are refused");
         }
+        self.refuse(stream, &FULL);
+    }
+
+    fn refuse(&self, stream: TcpStream, words: &'static Refusal) {
         if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
-            tokio::spawn(refuse(stream, permit));
+            tokio::spawn(refuse(stream, words, permit));
         }
     }
 
@@ -161,12 +180,23 @@ async fn answer(
     }
 }
 
+/// Why a connection is not served.
+type Refusal = (StatusCode, &'static str);
+
+const FULL: Refusal = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "the server is full: too many connections are open, try again later",
+);
+
+const TOO_MANY_OF_ONE: Refusal = (
+    StatusCode::TOO_MANY_REQUESTS,
+    "too many connections of your address are open: close some, or try again later",
+);
+
 /// Reads what is asked, so that the answer is not overtaken by a reset, and says no.
-async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    let service = service_fn(async |_: Request<Incoming>| {
-        let words = "the server is full: too many connections are open, try again later";
-        Ok::<_, Infallible>(text(StatusCode::SERVICE_UNAVAILABLE, words))
-    });
+async fn refuse(stream: TcpStream, words: &'static Refusal, _permit: OwnedSemaphorePermit) {
+    let service =
+        service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(text(words.0, words.1)));
     let connection =
         http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     let _ = timeout(REFUSAL_TIMEOUT, connection).await;

@@ -9,6 +9,7 @@ mod answer;
 mod error;
 mod json_defaults;
 mod message;
+mod moving;
 mod room_service;
 
 use std::sync::Arc;
@@ -102,8 +103,12 @@ async fn perform(
     // Before the body: strangers shall not have it read.
     let grant = grant(app, query, request.headers())?;
     let body = read(request.into_body()).await?;
-    let what = read_request(method, &Message::new(encoding, &body), &grant)?;
-    let reply = administer(app, what).await?;
+    let message = Message::new(encoding, &body);
+    let reply = if (service, method) == (room_service::NAME, room_service::MOVE) {
+        moving::perform(app, room_service::move_participant(&message, &grant)?).await?
+    } else {
+        administer(app, read_request(method, &message, &grant)?).await?
+    };
     answer::encode(reply, encoding)
 }
 

@@ -5,7 +5,7 @@ use roomful_sfu::ids::RoomName;
 use roomful_sfu::token::ApiGrant;
 use serde_json::{Value, json};
 
-use crate::stage::{Answer, Stage, api_token};
+use crate::stage::{Answer, Stage, api_token, join_request};
 
 /// Everything one program may be allowed, about the room "garden".
 fn everything() -> ApiGrant {
@@ -131,6 +131,51 @@ async fn participants_are_found_described_muted_and_removed() {
     let Response::Leave(leave) = leave else { unreachable!() };
     assert_eq!(leave.reason(), proto::DisconnectReason::ParticipantRemoved);
     assert!(ann.end().await.is_some(), "a close frame");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_is_moved_to_a_room_that_begins_with_it() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    let to = |room: &str, who: &str| json!({"room": "garden", "identity": who, "destination_room": room});
+    let same = ApiGrant { destination: Some(RoomName::new("garden")), ..everything() };
+    let refused = call(&stage, &same, "MoveParticipant", to("garden", "ann")).await;
+    assert_eq!(error(&refused), (400, "invalid_argument".into()));
+    let nobody = call(&stage, &everything(), "MoveParticipant", to("attic", "bob")).await;
+    assert_eq!(error(&nobody), (404, "not_found".into()));
+    let rooms = ok(&stage, "ListRooms", json!({})).await;
+    assert_eq!(rooms["rooms"].as_array().unwrap().len(), 1, "for nobody no room begins: {rooms}");
+
+    assert_eq!(ok(&stage, "MoveParticipant", to("attic", "ann")).await, json!({}));
+    let moved = ann.until(|message| matches!(message, Response::RoomMoved(_))).await;
+    let Response::RoomMoved(moved) = moved else { unreachable!() };
+    assert_eq!(moved.room.as_ref().unwrap().name, "attic");
+    let leave = ann.until(|message| matches!(message, Response::Leave(_))).await;
+    let Response::Leave(leave) = leave else { unreachable!() };
+    assert_eq!(leave.action(), proto::leave_request::Action::Reconnect);
+    let query = format!("access_token={}&join_request={}", moved.token, join_request());
+    let mut there = stage.open(&query).await.expect("the new token opens the new room");
+    let Response::Join(join) = there.message().await else { panic!("no join response") };
+    assert_eq!(join.room.unwrap().sid, moved.room.unwrap().sid);
+    let gone = json!({"room": "garden", "identity": "ann"});
+    assert_eq!(error(&call(&stage, &everything(), "GetParticipant", gone).await).0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_moved_to_where_no_place_is_left() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ok(&stage, "CreateRoom", json!({"name": "attic", "max_participants": 1})).await;
+    let mut bob = stage.join("attic", "bob").await;
+    bob.message().await;
+    let go = json!({"room": "garden", "identity": "ann", "destination_room": "attic"});
+    let full = call(&stage, &everything(), "MoveParticipant", go).await;
+    assert_eq!(error(&full), (429, "resource_exhausted".into()));
+    let room = json!({"room": "garden", "metadata": "still here"});
+    ok(&stage, "UpdateRoomMetadata", room).await;
+    let update =
+        ann.until(|message| matches!(message, Response::RoomUpdate(_) | Response::Leave(_))).await;
+    assert!(matches!(update, Response::RoomUpdate(_)), "ann stays: {update:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

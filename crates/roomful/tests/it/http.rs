@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::stage::{KEY, SECRET, Stage, join_request, token, token_until};
+use crate::stage::{KEY, SECRET, Stage, join_request, token, token_until, token_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_version_are_public() {
@@ -175,6 +175,30 @@ async fn a_full_server_says_so_and_serves_again_when_somebody_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_no_more_connections_and_joins_than_it_may() {
+    let stage = Stage::start_with("--max-connections-per-address=1");
+    let mut ann = stage.join("garden", "ann").await;
+    ann.message().await;
+    let refused = stage.get("/healthcheck", &[]).await;
+    assert_eq!((refused.status, refused.text().contains("your address")), (429, true));
+    drop(ann);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.get("/healthcheck", &[]).await.status != 200 {
+        assert!(Instant::now() < deadline, "the place is free again");
+    }
+
+    let stage = Stage::start_with("--max-joins-per-address=1");
+    let query = format!("access_token={}&join_request={}", token("garden", "ann"), join_request());
+    let mut refused = 0;
+    for _ in 0..30 {
+        refused += usize::from(stage.open(&query).await.err() == Some(429));
+    }
+    // Ten at once, and some more if this machine is slow.
+    assert!((1..=20).contains(&refused), "{refused}");
+    assert_eq!(stage.get(&format!("/rtc/v1/validate?{query}"), &[]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_never_finishes_a_request_is_hung_up_on() {
     let stage = Stage::start(&["--max-connections=1"]);
     let mut slow = TcpStream::connect(stage.address).await.unwrap();
@@ -245,6 +269,30 @@ async fn validate_says_why_the_websocket_is_refused() {
         }
         assert_eq!(stage.open(&query).await.err(), (status != 200).then_some(status), "{query}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_rooms_do_not_begin_by_themselves_nobody_connects_to_one_that_is_not_there() {
+    let stage = Stage::start_with("--livekit-config={room: {auto_create: false}}");
+    let query = |token: &str| format!("access_token={token}&join_request={}", join_request());
+    let guest = query(&token("garden", "ann"));
+    let host = query(&token_with("garden", "host", |grant| grant.can_create_room = true));
+    let validate = async |query: &str| {
+        let answer = stage.get(&format!("/rtc/v1/validate?{query}"), &[]).await;
+        (answer.status, answer.text().to_owned())
+    };
+    let (status, words) = validate(&guest).await;
+    assert_eq!(status, 404);
+    // Clients take a 404 without these words for a server without this endpoint.
+    assert!(words.starts_with("requested room does not exist"), "{words}");
+    assert_eq!(stage.open(&guest).await.err(), Some(404));
+    assert_eq!(validate(&host).await.0, 200, "whoever may begin a room needs none");
+
+    let mut begun = stage.open(&host).await.expect("the room begins");
+    begun.message().await;
+    assert_eq!(validate(&guest).await.0, 200);
+    let mut ann = stage.open(&guest).await.expect("the room is there");
+    ann.message().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

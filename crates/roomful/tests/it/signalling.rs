@@ -1,7 +1,8 @@
 use std::net::IpAddr;
 
+use futures_util::future::join_all;
 use livekit_protocol::signal_response::Message as Response;
-use livekit_protocol::{Ping, SessionDescription, SignalRequest, signal_request};
+use livekit_protocol::{DisconnectReason, Ping, SessionDescription, SignalRequest, signal_request};
 use prost::Message as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -95,6 +96,43 @@ async fn a_frame_beyond_what_is_read_at_all_ends_its_connection_and_no_other() {
     assert_eq!(pong(&mut ann).await, 7, "the room goes on");
 }
 
+/// Ten at a time, so that the newcomers race each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_joins_under_one_identity_one_stays_and_the_room_goes_on() {
+    let stage = Stage::start_with_keys();
+    let mut bob = stage.join("garden", "bob").await;
+    bob.message().await;
+    let replaced = |message: &Response| {
+        matches!(message, Response::Leave(leave)
+            if leave.reason() == DisconnectReason::DuplicateIdentity)
+    };
+    let enter = async || {
+        let mut ann = stage.join("garden", "ann").await;
+        ann.until(|message| matches!(message, Response::Join(_))).await;
+        ann
+    };
+    let each = async || {
+        let mut last = enter().await;
+        for _ in 1..100 {
+            let next = enter().await;
+            last.until(replaced).await;
+            assert!(last.end().await.is_some(), "a close frame");
+            last = next;
+        }
+        last
+    };
+    let mut last = join_all((0..10).map(|_| each())).await;
+    let mut staying = Vec::new();
+    for one in &mut last {
+        one.send(&ping(7)).await;
+        let end = one.until(|message| replaced(message) || is_pong(message)).await;
+        staying.push(is_pong(&end));
+    }
+    assert_eq!(staying.iter().filter(|stays| **stays).count(), 1, "{staying:?}");
+    bob.send(&ping(8)).await;
+    assert_eq!(pong(&mut bob).await, 8, "the room goes on");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_unknown_kinds_are_ignored() {
     let stage = Stage::start_with_keys();
@@ -140,6 +178,10 @@ async fn a_room_waits_for_whoever_comes_back() {
 fn ping(timestamp: i64) -> SignalRequest {
     let ping = Ping { timestamp, rtt: 0 };
     SignalRequest { message: Some(signal_request::Message::PingReq(ping)) }
+}
+
+fn is_pong(message: &Response) -> bool {
+    matches!(message, Response::PongResp(_))
 }
 
 fn leave() -> SignalRequest {

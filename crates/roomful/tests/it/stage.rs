@@ -105,6 +105,22 @@ impl Stage {
         Answer::parse(&bytes)
     }
 
+    /// Asks for a WebSocket at `path`; the status of the answer, after which nobody goes on.
+    pub(crate) async fn upgrade(&self, path: &str) -> u16 {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade, close\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.address
+        );
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 12];
+        let read = timeout(PATIENCE, stream.read_exact(&mut head)).await;
+        read.expect("an answer").unwrap();
+        std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
+    }
+
     /// Sends exactly these bytes, which must ask for the end of the connection.
     pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();

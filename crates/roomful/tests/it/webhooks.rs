@@ -20,15 +20,19 @@ use crate::stage::{KEY, SECRET, Stage};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One request as it came.
-struct Delivered {
+pub(crate) struct Delivered {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Delivered {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
     }
 
     fn json(&self) -> Value {
@@ -37,13 +41,13 @@ impl Delivered {
 }
 
 /// An application that listens, and answers with these statuses in turn, then with 200.
-struct Application {
-    url: String,
+pub(crate) struct Application {
+    pub(crate) url: String,
     deliveries: mpsc::UnboundedReceiver<Delivered>,
 }
 
 impl Application {
-    async fn start(statuses: &[u16]) -> Self {
+    pub(crate) async fn start(statuses: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (sender, deliveries) = mpsc::unbounded_channel();
@@ -64,7 +68,7 @@ impl Application {
         Self { url, deliveries }
     }
 
-    async fn next(&mut self) -> Delivered {
+    pub(crate) async fn next(&mut self) -> Delivered {
         timeout(PATIENCE, self.deliveries.recv()).await.expect("a delivery").unwrap()
     }
 
@@ -98,7 +102,7 @@ async fn read(stream: &mut TcpStream) -> Delivered {
 }
 
 /// A server that tells `urls`; `more` is added to the section.
-fn stage(urls: &[&str], more: &Value) -> Stage {
+pub(crate) fn stage(urls: &[&str], more: &Value) -> Stage {
     let mut webhook = json!({"api_key": KEY, "urls": urls});
     webhook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let file = json!({"keys": {KEY: SECRET}, "webhook": webhook, "room": {"departure_timeout": 0}});

@@ -1,6 +1,12 @@
 import { JoinRequest, SignalRequest, SignalResponse, WrappedJoinRequest } from '@livekit/protocol';
 import { until } from '../stage/wait.js';
 
+/** The value of `join_request` in a query. @param {object} [request] of a `JoinRequest` */
+export function wrapped(request = {}) {
+  const joinRequest = new JoinRequest({ clientInfo: { sdk: 1, version: '2.15.0', protocol: 16 }, ...request }).toBinary();
+  return Buffer.from(new WrappedJoinRequest({ joinRequest }).toBinary()).toString('base64');
+}
+
 /** A participant without media that speaks the signalling protocol itself, so that every field a client sees can be compared. */
 export class RawClient {
   /** @param {WebSocket} socket */
@@ -17,9 +23,7 @@ export class RawClient {
 
   /** @param {import('../stage/server.js').Server} server @param {string} jwt @param {object} [request] of a `JoinRequest` */
   static async join(server, jwt, request = {}) {
-    const joinRequest = new JoinRequest({ clientInfo: { sdk: 1, version: '2.15.0', protocol: 16 }, ...request }).toBinary();
-    const wrapped = Buffer.from(new WrappedJoinRequest({ joinRequest }).toBinary()).toString('base64');
-    const query = new URLSearchParams({ access_token: jwt, join_request: wrapped });
+    const query = new URLSearchParams({ access_token: jwt, join_request: wrapped(request) });
     const client = new RawClient(new WebSocket(`${server.ws}/rtc/v1?${query}`));
     await until('the first message', () => client.messages.length > 0 || client.closed, () => client.closed);
     return client;

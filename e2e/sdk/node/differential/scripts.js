@@ -7,12 +7,14 @@ import { PictureSource } from '../stage/picture.js';
 import { KEY, SECRET } from '../stage/server.js';
 import { TONES, ToneSource } from '../stage/tone.js';
 import { until } from '../stage/wait.js';
-import { RawClient } from './raw.js';
+import { RawClient, wrapped } from './raw.js';
+import { mutated } from './tokens.js';
 
 /**
- * What every script is given: a server, and where it tells its webhooks.
+ * What every script is given: a server, where it tells its webhooks, and a way to start another of its kind.
  *
- * @typedef {{ server: import('../stage/server.js').Server, hook: number }} Place
+ * @typedef {import('../stage/server.js').Server} Server
+ * @typedef {{ server: Server, hook: number, another: (settings: Record<string, unknown>) => Promise<Server> }} Place
  */
 
 const ADMIN = { roomAdmin: true, roomCreate: true, roomList: true };
@@ -92,6 +94,80 @@ export async function doors(place) {
   return seen;
 }
 
+/** Status and words of a door; this server's go on after the colon with what to change. @param {Promise<{ status: number, body: any }>} answer */
+async function said(answer) {
+  const { status, body } = await answer;
+  return { status, words: String(body).split(':')[0] };
+}
+
+/** What `/rtc/v1/validate` says of join requests and of the claims of tokens. @param {Place} place */
+export async function validation(place) {
+  const room = 'validation';
+  /** @type {Record<string, unknown>} */
+  const seen = {};
+  const ask = async (/** @type {string} */ what, /** @type {string} */ jwt, /** @type {string | undefined} */ request = wrapped()) => {
+    const query = new URLSearchParams({ access_token: jwt, join_request: request });
+    seen[what] = await said(asked(place, `/rtc/v1/validate?${query}`));
+  };
+  const valid = await token(room, 'ann');
+  await ask('valid', valid);
+  await ask('no join request', valid, '');
+  await ask('no base64', valid, '!');
+  await ask('no wrapper', valid, '/w==');
+  await ask('no request inside', valid, Buffer.from([0x12, 0x02, 0xff, 0xff]).toString('base64'));
+  await ask('no gzip inside', valid, Buffer.from([0x08, 0x01, 0x12, 0x02, 0xff, 0xff]).toString('base64'));
+  await ask('attributes', valid, wrapped({ participantAttributes: { a: 'b' } }));
+  await ask('attributes without the right', await token(room, 'ann', { grants: { canUpdateOwnMetadata: false } }), wrapped({ participantAttributes: { a: 'b' } }));
+  await ask('metadata without the right', await token(room, 'ann', { grants: { canUpdateOwnMetadata: false } }), wrapped({ metadata: 'm' }));
+  await ask('large attributes', valid, wrapped({ participantAttributes: { a: 'x'.repeat(70_000) } }).slice(0, 90_000));
+  await ask('a long room', await token('r'.repeat(257), 'ann'));
+  await ask('a long identity', await token(room, 'i'.repeat(257)));
+  await ask('no room', await signed({ roomJoin: true }));
+  await ask('no right to join', await signed({ room }));
+  await ask('no identity', await signed({ room, roomJoin: true }, { identity: '' }));
+  await ask('another key', await signed({ room, roomJoin: true }, { key: 'another' }));
+  await ask('expired', await signed({ room, roomJoin: true }, { ttl: -600 }));
+  const bearer = { headers: { authorization: `Basic ${valid}` } };
+  seen['another scheme'] = await said(asked(place, `/rtc/v1/validate?join_request=${wrapped()}`, bearer));
+  return seen;
+}
+
+/** Tokens that were changed, at a door and at the API. @param {Place} place */
+export async function forgeries(place) {
+  /** @type {Record<string, unknown>} */
+  const seen = {};
+  const good = await signed({ ...ADMIN, room: 'forgeries', roomJoin: true });
+  for (const [what, jwt] of Object.entries(mutated(good, KEY, SECRET))) {
+    const query = new URLSearchParams({ access_token: jwt, join_request: wrapped() });
+    const door = await asked(place, `/rtc/v1/validate?${query}`);
+    const rooms = await twirp(place, 'ListRooms', {}, jwt);
+    seen[what] = { door: door.status, api: rooms.status };
+  }
+  return seen;
+}
+
+/** Where rooms do not begin by themselves. @param {Place} place */
+export async function begun({ another }) {
+  const server = await another({ room: { auto_create: false } });
+  const place = { server, hook: 0, another };
+  /** @type {Record<string, unknown>} */
+  const seen = {};
+  const validate = (/** @type {string} */ jwt) =>
+    said(asked(place, `/rtc/v1/validate?${new URLSearchParams({ access_token: jwt, join_request: wrapped() })}`));
+  const guest = await token('begun', 'ann');
+  seen['an unknown room'] = await validate(guest);
+  seen['as its host'] = await validate(await token('begun', 'host', { grants: { roomCreate: true } }));
+  const dispatch = { room: 'begun', agent_name: 'a' };
+  const admin = await signed({ roomAdmin: true, room: 'begun' });
+  seen['a dispatch there'] = (await twirp(place, 'CreateDispatch', dispatch, admin, 'livekit.AgentDispatchService')).status;
+  await twirp(place, 'CreateRoom', { name: 'begun' }, await signed(ADMIN));
+  seen['the room begun by the API'] = await validate(guest);
+  await twirp(place, 'DeleteRoom', { room: 'begun' }, await signed(ADMIN));
+  seen['the room deleted'] = await validate(guest);
+  await server.stop();
+  return seen;
+}
+
 /** What the server's API answers, as bytes on the wire. @param {Place} place */
 export async function api(place) {
   const room = 'api';
@@ -128,6 +204,18 @@ export async function api(place) {
   seen['no token'] = await twirp(place, 'ListRooms', {});
   await ask('forwarding', 'ForwardParticipant', { room, identity: 'a', destination_room: 'b' }, await signed({ ...ADMIN, room, destinationRoom: 'b' }));
   await ask('moving', 'MoveParticipant', { room, identity: 'a', destination_room: 'b' }, await signed({ ...ADMIN, room, destinationRoom: 'b' }));
+  await ask('a long name', 'CreateRoom', { name: 'n'.repeat(257) });
+  await ask('no name', 'CreateRoom', {});
+  await ask('a list in another type', 'ListRooms', { names: 'api' });
+  await ask('a body that is a list', 'ListRooms', '[]');
+  await ask('an empty body', 'ListRooms', '');
+  await ask('a nonce of three bytes', 'SendData', { room, data: 'aGk=', nonce: 'AAAA' });
+  await ask('data that is no base64', 'SendData', { room, data: '!' });
+  await ask('an unknown kind of data', 'SendData', { room, data: 'aGk=', kind: 'PIGEON' });
+  await ask('a method of nobody', 'PerformRpc', { room, destination_identity: 'nobody', method: 'm' });
+  await ask('a method of no one', 'PerformRpc', { room, method: 'm' });
+  await ask('to move into the same room', 'MoveParticipant', { room, identity: 'a', destination_room: room }, await signed({ ...ADMIN, room, destinationRoom: room }));
+  await ask('to move without the right', 'MoveParticipant', { room, identity: 'a', destination_room: 'b' });
   await ask('deleting', 'DeleteRoom', { room });
   await ask('deleting again', 'DeleteRoom', { room });
   for (const method of ['ListEgress', 'StopEgress']) seen[method] = await twirp(place, method, {}, await signed({ roomRecord: true }), 'livekit.Egress');

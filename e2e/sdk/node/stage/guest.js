@@ -167,7 +167,7 @@ export class Guest {
     on(RoomEvent.DtmfReceived, (code, digit, participant) => ({ ...who(participant), code, digit }));
     on(RoomEvent.ConnectionStateChanged, (state) => ({ state }));
     on(RoomEvent.Disconnected, (reason) => ({ reason }));
-    for (const event of [RoomEvent.Reconnecting, RoomEvent.Reconnected, RoomEvent.TokenRefreshed]) on(event, () => ({}));
+    for (const event of [RoomEvent.Reconnecting, RoomEvent.Reconnected, RoomEvent.TokenRefreshed, RoomEvent.Moved]) on(event, () => ({}));
     room.on(RoomEvent.DataReceived, (payload, participant, kind, topic) => {
       this.data.push({ text: Buffer.from(payload).toString(), from: participant?.identity, topic, kind });
     });

@@ -68,6 +68,36 @@ test('whoever is removed is told, and gone', async () => {
   await ann.hears(RoomEvent.ParticipantDisconnected, { who: 'ben' });
 });
 
+test('whoever is moved goes on in the other room, with all it publishes and receives', async () => {
+  const [from, to] = [stage.room(), stage.room()];
+  const [ann, ben, cleo] = await Promise.all([stage.join(from, 'ann', { name: 'Ann' }), stage.join(from, 'ben'), stage.join(to, 'cleo')]);
+  await ann.publishTone(stage.keep(new ToneSource(TONES[0])));
+  await ann.publishPicture(stage.keep(new PictureSource(3)));
+  await cleo.publishTone(stage.keep(new ToneSource(TONES[1])));
+  await ben.hearsTone('ann', TONES[0]);
+  await stage.api.moveParticipant(from, 'ann', to);
+  await ben.hears(RoomEvent.ParticipantDisconnected, { who: 'ann' });
+  await cleo.hears(RoomEvent.ParticipantConnected, { who: 'ann' });
+  await ann.hears(RoomEvent.Moved);
+  await ann.hears(RoomEvent.Reconnected);
+  await cleo.hearsTone('ann', TONES[0]);
+  await cleo.seesPicture('ann', 3);
+  await ann.hearsTone('cleo', TONES[1]);
+  await until('ann knows who is here', () => ann.others.join() === 'cleo', () => ann.others);
+  assert.deepEqual([ann.room.name, cleo.other('ann').name], [to, 'Ann']);
+  assert.deepEqual((await stage.api.listParticipants(from)).map(({ identity }) => identity), ['ben']);
+});
+
+test('nobody is moved into a room that is full, and whoever is not there cannot be', async () => {
+  const [from, to] = [stage.room(), stage.room()];
+  await stage.api.createRoom({ name: to, maxParticipants: 1 });
+  const [ann] = await Promise.all([stage.join(from, 'ann'), stage.join(to, 'cleo')]);
+  await assert.rejects(stage.api.moveParticipant(from, 'ann', to), { status: 429, code: 'resource_exhausted' });
+  await assert.rejects(stage.api.moveParticipant(from, 'nobody', to), { status: 404, code: 'not_found' });
+  await assert.rejects(stage.api.moveParticipant(from, 'ann', from), { status: 400, code: 'invalid_argument' });
+  assert.deepEqual(ann.told(RoomEvent.Disconnected), []);
+});
+
 test('whoever is in a room that is deleted is told', async () => {
   const room = stage.room();
   const ann = await stage.join(room, 'ann');

@@ -132,7 +132,11 @@ impl From<AdministrationError> for TwirpError {
             | AdministrationError::NoParticipant
             | AdministrationError::NoTrack
             | AdministrationError::NoDispatch => Code::NotFound,
-            AdministrationError::UnmuteDisabled => Code::FailedPrecondition,
+            AdministrationError::UnmuteDisabled | AdministrationError::CannotMove { .. } => {
+                Code::FailedPrecondition
+            }
+            AdministrationError::Full => Code::ResourceExhausted,
+            AdministrationError::OutOfReach => Code::Unavailable,
             AdministrationError::OverLimit(_) | AdministrationError::Deployment(_) => {
                 Code::InvalidArgument
             }

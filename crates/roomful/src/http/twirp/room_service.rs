@@ -10,6 +10,9 @@ use super::message::Message;
 
 pub(super) const NAME: &str = "livekit.RoomService";
 
+/// The method that moves a participant, which [`administration`] leaves to [`super::moving`].
+pub(super) const MOVE: &str = "MoveParticipant";
+
 /// Every method it has.
 pub(super) const METHODS: &[&str] = &[
     "CreateRoom",
@@ -24,7 +27,7 @@ pub(super) const METHODS: &[&str] = &[
     "SendData",
     "UpdateRoomMetadata",
     "ForwardParticipant",
-    "MoveParticipant",
+    MOVE,
     "PerformRpc",
 ];
 
@@ -42,7 +45,6 @@ pub(super) fn administration(
         "ListRooms" => list_rooms(message.decode()?, grant),
         "DeleteRoom" => delete_room(message.decode()?, grant),
         "ForwardParticipant" => forward_participant(&message.decode()?, grant),
-        "MoveParticipant" => move_participant(&message.decode()?, grant),
         _ => in_room(method, message, grant),
     }
 }
@@ -85,12 +87,14 @@ fn forward_participant(
     Err(TwirpError::unimplemented("forwarding participants is not there in this server"))
 }
 
-fn move_participant(
-    request: &proto::MoveParticipantRequest,
+/// The one method that two rooms have to do with, as it is asked for.
+pub(super) fn move_participant(
+    message: &Message<'_>,
     grant: &ApiGrant,
-) -> Result<Administration, TwirpError> {
+) -> Result<proto::MoveParticipantRequest, TwirpError> {
+    let request: proto::MoveParticipantRequest = message.decode()?;
     require_destination(&request.room, &request.destination_room, grant)?;
-    Err(TwirpError::unimplemented("moving participants is not there in this server"))
+    Ok(request)
 }
 
 /// The methods that are about one room and need its administrator.
