@@ -10,6 +10,7 @@ use livekit_protocol as proto;
 use crate::egress::Layer;
 use crate::publication::Publication;
 use crate::signalling::Wishes;
+use crate::variant::CodecIndex;
 
 /// See the module text.
 #[derive(Debug, Default)]
@@ -64,6 +65,11 @@ impl Demand {
         self.told
     }
 
+    /// What the publisher was told last, if anything.
+    pub(crate) fn told(&self) -> Level {
+        self.told.unwrap_or_default()
+    }
+
     /// When [`Demand::poll`] may have something next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
@@ -89,11 +95,11 @@ impl Level {
 }
 
 impl Publication {
-    /// How much of it these wishes need: at least the layer they are served with. The best there is counts as high,
-    /// however few there are.
-    pub(crate) fn level_for(&self, wishes: Wishes) -> Level {
-        let best = self.layer_for(Wishes::Quality(proto::VideoQuality::High));
-        match self.layer_for(wishes) {
+    /// How much of one of its codecs these wishes need: at least the layer they are served with. The best there is counts
+    /// as high, however few there are.
+    pub(crate) fn level_in(&self, index: CodecIndex, wishes: Wishes) -> Level {
+        let best = self.layer_in(index, Wishes::Quality(proto::VideoQuality::High));
+        match self.layer_in(index, wishes) {
             None => Level::Nothing,
             layer if layer == best => Level::High,
             Some(layer) if layer == Layer::LOW => Level::Low,

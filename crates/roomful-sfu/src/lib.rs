@@ -42,6 +42,7 @@ pub mod token;
 mod track_info;
 pub mod transmit;
 mod transport;
+mod variant;
 
 pub use clock::WallClock;
 pub use demux::binding_request_ufrag;

@@ -12,6 +12,8 @@ use crate::room::Spread;
 use crate::signalling::Wishes;
 use crate::track_info;
 use crate::transport::Section;
+use crate::transport::offer::OfferedSection;
+use crate::variant::{CodecIndex, Coded, Variant};
 
 /// See the module text.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Publication {
     pub(crate) demand: Demand,
     /// Where else in the room it is wanted, or comes from.
     pub(crate) spread: Spread,
+    /// Its further codecs. Those of a publication from elsewhere are not known here.
+    pub(crate) further: Vec<Variant>,
 }
 
 impl Publication {
@@ -47,8 +51,10 @@ impl Publication {
         request: &proto::AddTrackRequest,
         codecs: &EnabledCodecs,
     ) -> Self {
+        let info = track_info::announced(&sid, request, codecs);
         Self {
-            info: track_info::announced(&sid, request, codecs),
+            further: Variant::named(&info),
+            info,
             sid,
             order,
             cid: request.cid.clone(),
@@ -78,6 +84,7 @@ impl Publication {
             any_codec: false,
             demand: Demand::default(),
             spread: Spread::default(),
+            further: Vec::new(),
         }
     }
 
@@ -115,6 +122,7 @@ impl Publication {
         let named = self.codec().filter(|named| !self.any_codec && agreed.contains(named));
         if let (None, Some(preferred)) = (named, agreed.first()) {
             track_info::set_codec(&mut self.info, *preferred);
+            self.further = Variant::named(&self.info);
         }
         self.layers = layers.clamp(1, Layer::COUNT);
         mid.clone_into(&mut self.info.mid);
@@ -124,26 +132,88 @@ impl Publication {
         }
     }
 
-    /// The layer that serves `wishes` best; `None` for nothing at all.
+    /// The further codec that an offer carries as a track called `cid`, if it waits for that.
+    pub(crate) fn variant_called(&self, cid: &str) -> Option<CodecIndex> {
+        let named = |codec: Codec| {
+            let mut infos = self.info.codecs.iter();
+            infos.find(|one| Codec::of_name(&one.mime_type) == Some(codec)).map(|one| &one.cid)
+        };
+        self.codecs().map(|(index, _)| index).find(|index| {
+            let variant = self.variant(*index).filter(|one| one.section.is_none());
+            variant.and_then(|one| named(one.codec)).is_some_and(|name| name == cid)
+        })
+    }
+
+    /// An offer carries it in a further codec.
+    pub(crate) fn bind_variant(&mut self, index: CodecIndex, offer: &OfferedSection) {
+        let Some(variant) = self.variant_mut(index) else { return };
+        variant.bind(offer.section, offer.rids.len());
+        let codec = variant.codec;
+        let is_it =
+            |one: &&mut proto::SimulcastCodecInfo| Codec::of_name(&one.mime_type) == Some(codec);
+        if let Some(info) = self.info.codecs.iter_mut().find(is_it) {
+            info.mid.clone_from(&offer.mid);
+        }
+    }
+
+    /// Whether its media, in any of its codecs, arrives there.
+    pub(crate) fn is_carried_by(&self, section: Section) -> bool {
+        let section = Some(section);
+        self.section == section || self.further.iter().any(|one| one.section == section)
+    }
+
+    /// What it can be had in, the first first.
+    pub(crate) fn codecs(&self) -> impl Iterator<Item = Coded> {
+        CodecIndex::all(self.further.len()).map(|index| match self.variant(index) {
+            Some(variant) => (index, Some(variant.codec)),
+            None => (index, self.codec()),
+        })
+    }
+
+    /// A further codec.
+    pub(crate) fn variant(&self, index: CodecIndex) -> Option<&Variant> {
+        self.further.get(index.further()?)
+    }
+
+    /// The same to be changed.
+    pub(crate) fn variant_mut(&mut self, index: CodecIndex) -> Option<&mut Variant> {
+        self.further.get_mut(index.further()?)
+    }
+
+    /// Its packets in one of its codecs, once an offer carried them.
+    pub(crate) fn track_in(&self, index: CodecIndex) -> Option<TrackKey> {
+        match index {
+            CodecIndex::FIRST => self.track,
+            _ => self.variant(index)?.track,
+        }
+    }
+
+    /// Its packets in every codec it is sent in.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = TrackKey> {
+        self.track.into_iter().chain(self.further.iter().filter_map(|one| one.track))
+    }
+
+    /// The layer that serves `wishes` best in one of its codecs; `None` for nothing at all.
     ///
     /// For a size it is the smallest layer at least that large: a larger one would be scaled down at the
     /// receiver for nothing, a smaller one would look soft.
-    pub(crate) fn layer_for(&self, wishes: Wishes) -> Option<Layer> {
-        let highest = Layer::ALL[self.layers - 1];
+    pub(crate) fn layer_in(&self, index: CodecIndex, wishes: Wishes) -> Option<Layer> {
+        let layers = self.variant(index).map_or(self.layers, |one| one.layers);
+        let highest = *Layer::ALL.get(layers - 1)?;
         let wanted = match wishes {
             Wishes::Disabled => return None,
             Wishes::Quality(proto::VideoQuality::Off) => return None,
             Wishes::Quality(proto::VideoQuality::Low) => Layer::LOW,
             Wishes::Quality(proto::VideoQuality::Medium) => Layer::MID,
             Wishes::Quality(proto::VideoQuality::High) => Layer::HIGH,
-            Wishes::Size { width, height } => self.smallest_layer_filling(width, height),
+            Wishes::Size { width, height } => self.smallest_layer_filling(layers, width, height),
         };
         Some(wanted.min(highest))
     }
 
-    fn smallest_layer_filling(&self, width: u32, height: u32) -> Layer {
+    fn smallest_layer_filling(&self, layers: usize, width: u32, height: u32) -> Layer {
         let wanted = u128::from(width) * u128::from(height);
-        let sizes = self.layer_sizes();
+        let sizes = self.layer_sizes(layers);
         Layer::ALL
             .into_iter()
             .zip(sizes)
@@ -151,8 +221,8 @@ impl Publication {
             .map_or(Layer::HIGH, |(layer, _)| layer)
     }
 
-    /// Pixels of each layer as announced, lowest first; halved sides where the announcement is silent.
-    fn layer_sizes(&self) -> Vec<u64> {
+    /// Pixels of each of so many layers as announced, lowest first; halved sides where the announcement is silent.
+    fn layer_sizes(&self, layers: usize) -> Vec<u64> {
         #[expect(deprecated, reason = "clients announce the layers of the first codec here")]
         let mut announced: Vec<u64> = self
             .info
@@ -162,11 +232,11 @@ impl Publication {
             .filter(|pixels| *pixels > 0)
             .collect();
         announced.sort_unstable();
-        if announced.len() == self.layers {
+        if announced.len() == layers {
             return announced;
         }
         let full = u64::from(self.info.width.max(1)) * u64::from(self.info.height.max(1));
-        (0..self.layers).rev().map(|halvings| full >> (2 * halvings)).collect()
+        (0..layers).rev().map(|halvings| full >> (2 * halvings)).collect()
     }
 }
 
@@ -195,7 +265,8 @@ mod tests {
     #[test]
     fn a_tile_gets_the_smallest_layer_that_fills_it() {
         let camera = camera(3);
-        let layer = |width, height| camera.layer_for(Wishes::Size { width, height });
+        let layer =
+            |width, height| camera.layer_in(CodecIndex::FIRST, Wishes::Size { width, height });
         assert_eq!(layer(100, 60), Some(Layer::LOW));
         assert_eq!(layer(330, 190), Some(Layer::LOW));
         assert_eq!(layer(640, 360), Some(Layer::MID));
@@ -206,14 +277,20 @@ mod tests {
 
     #[test]
     fn nothing_is_forwarded_of_what_is_off_screen() {
-        assert_eq!(camera(3).layer_for(Wishes::Disabled), None);
+        assert_eq!(camera(3).layer_in(CodecIndex::FIRST, Wishes::Disabled), None);
     }
 
     #[test]
     fn a_layer_the_publication_lacks_becomes_its_best() {
-        assert_eq!(camera(1).layer_for(Wishes::Quality(VideoQuality::High)), Some(Layer::LOW));
-        assert_eq!(camera(2).layer_for(Wishes::Quality(VideoQuality::High)), Some(Layer::MID));
+        assert_eq!(
+            camera(1).layer_in(CodecIndex::FIRST, Wishes::Quality(VideoQuality::High)),
+            Some(Layer::LOW)
+        );
+        assert_eq!(
+            camera(2).layer_in(CodecIndex::FIRST, Wishes::Quality(VideoQuality::High)),
+            Some(Layer::MID)
+        );
         let larger = Wishes::Size { width: 1280, height: 720 };
-        assert_eq!(camera(2).layer_for(larger), Some(Layer::MID));
+        assert_eq!(camera(2).layer_in(CodecIndex::FIRST, larger), Some(Layer::MID));
     }
 }

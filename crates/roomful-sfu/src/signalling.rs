@@ -12,6 +12,7 @@ use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Incoming;
 use proto::simulate_scenario::Scenario as Asked;
 
+use crate::codecs::Codec;
 use crate::ids::TrackSid;
 use crate::limits::OverLimit;
 pub(crate) use render::{ServerFacts, render};
@@ -112,8 +113,8 @@ pub(crate) enum Change {
     Answered { sdp: String, id: u32, tracks: Vec<(String, TrackSid)> },
     /// Make this many more sections for receiving, and offer.
     SectionsNeeded { audio: u32, video: u32 },
-    /// This much of your track is wanted.
-    Demand { track: TrackSid, codec: String, qualities: Vec<proto::SubscribedQuality> },
+    /// This much of your track is wanted, in each of its codecs.
+    Demand { track: TrackSid, codecs: Vec<(Codec, Vec<proto::SubscribedQuality>)> },
     /// Somebody receives your track now.
     TrackSubscribed(TrackSid),
     /// You may, or may not, have that track, by the will of its publisher.

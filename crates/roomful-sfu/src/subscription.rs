@@ -9,6 +9,7 @@ use crate::media::FeedKey;
 use crate::signalling::Wishes;
 use crate::transport::Section;
 use crate::transport::offer::{OfferedSection, SectionKind};
+use crate::variant::CodecIndex;
 
 /// See the module text.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Subscription {
     pub(crate) publisher: ParticipantId,
     pub(crate) kind: MediaKind,
     pub(crate) wishes: Wishes,
+    /// The codec of it that its subscriber gets; the first until one is chosen.
+    pub(crate) codec: CodecIndex,
     /// The section that carries it, once an answer said so.
     pub(crate) section: Option<Section>,
     /// What forwards it there.

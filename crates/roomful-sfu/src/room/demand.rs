@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
+use livekit_protocol as proto;
+
 use super::{Room, Timer};
+use crate::codecs::Codec;
 use crate::demand::Level;
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
+use crate::publication::Publication;
 use crate::signalling::Change;
+use crate::variant::CodecIndex;
 
 impl Room {
     /// Somebody's wishes for `track` changed: its publisher hears of it, if it makes a difference.
@@ -23,15 +28,23 @@ impl Room {
         if !is_elsewhere && !is_sent {
             return;
         }
-        let level = self.demanded(publisher, track);
+        let levels: Vec<(CodecIndex, Level)> = publication
+            .codecs()
+            .map(|(index, _)| (index, self.demanded(publisher, track, index)))
+            .collect();
         if is_elsewhere {
+            let level = levels.first().map_or(Level::Nothing, |(_, level)| *level);
             return self.ask_elsewhere(publisher, track, level, now);
         }
         let Some(owner) = self.participants.get_mut(&publisher) else { return };
-        if let Some(publication) = owner.publications.get_mut(track) {
-            publication.demand.want(level, now);
-            self.tell_demand(publisher, now);
+        let Some(publication) = owner.publications.get_mut(track) else { return };
+        for (index, level) in levels {
+            match publication.variant_mut(index) {
+                Some(variant) => variant.demand.want(level, now),
+                None => publication.demand.want(level, now),
+            }
         }
+        self.tell_demand(publisher, now);
     }
 
     /// Tells `publisher` what is due of that, and remembers when the next is.
@@ -39,36 +52,62 @@ impl Room {
         let Some(owner) = self.participants.get_mut(&publisher) else { return };
         let mut changes = Vec::new();
         for publication in owner.publications.values_mut() {
-            if let Some(level) = publication.demand.poll(now) {
-                changes.push(Change::Demand {
-                    track: publication.sid.clone(),
-                    codec: publication.info.mime_type.clone(),
-                    qualities: level.qualities(),
-                });
+            if publication.poll_demand(now) {
+                let (track, codecs) = (publication.sid.clone(), publication.told_demand());
+                changes.push(Change::Demand { track, codecs });
             }
         }
-        let due = owner.publications.values().filter_map(|one| one.demand.poll_timeout()).min();
+        let due = owner.publications.values().filter_map(Publication::demand_timeout).min();
         self.timers.set(Timer::Demand(publisher), due);
         for change in changes {
             self.tell(publisher, change);
         }
     }
 
-    /// The most that any subscriber wants.
-    pub(super) fn demanded(&self, publisher: ParticipantId, track: &TrackSid) -> Level {
+    /// The most that any subscriber wants of one codec of a track. Other parts of the room get the first alone.
+    pub(super) fn demanded(
+        &self,
+        publisher: ParticipantId,
+        track: &TrackSid,
+        index: CodecIndex,
+    ) -> Level {
         let Some(owner) = self.participants.get(&publisher) else { return Level::Nothing };
         let Some(publication) = owner.publications.get(track) else { return Level::Nothing };
-        let mut most = publication.spread.most_wanted();
+        let mut most = match index {
+            CodecIndex::FIRST => publication.spread.most_wanted(),
+            _ => Level::Nothing,
+        };
         for subscriber in &publication.subscribers {
             let subscription =
                 self.participants.get(subscriber).and_then(|one| one.subscriptions.get(track));
-            if let Some(subscription) = subscription {
-                most = most.max(publication.level_for(subscription.wishes));
+            if let Some(subscription) = subscription.filter(|one| one.codec == index) {
+                most = most.max(publication.level_in(index, subscription.wishes));
             }
             if most == Level::High {
                 break;
             }
         }
         most
+    }
+}
+
+impl Publication {
+    /// `true`: its publisher is to be told now how much of it is wanted.
+    fn poll_demand(&mut self, now: Instant) -> bool {
+        let first = self.demand.poll(now).is_some();
+        self.further.iter_mut().fold(first, |due, one| one.demand.poll(now).is_some() || due)
+    }
+
+    /// How much of each codec is wanted, as far as its publisher is to know.
+    fn told_demand(&self) -> Vec<(Codec, Vec<proto::SubscribedQuality>)> {
+        let told = |index| self.variant(index).map_or(&self.demand, |one| &one.demand).told();
+        let known = self.codecs().filter_map(|(index, codec)| Some((codec?, told(index))));
+        known.map(|(codec, level)| (codec, level.qualities())).collect()
+    }
+
+    fn demand_timeout(&self) -> Option<Instant> {
+        let demands =
+            std::iter::once(&self.demand).chain(self.further.iter().map(|one| &one.demand));
+        demands.filter_map(|one| one.poll_timeout()).min()
     }
 }

@@ -53,7 +53,8 @@ impl Room {
         let Some(subscription) = participant.subscriptions.get(track) else { return };
         let (Some(section), None) = (subscription.section, subscription.feed) else { return };
         let Some(publisher) = self.participants.get(&subscription.publisher) else { return };
-        let Some(from) = publisher.publications.get(track).and_then(|one| one.track) else {
+        let publication = publisher.publications.get(track);
+        let Some(from) = publication.and_then(|one| one.track_in(subscription.codec)) else {
             return;
         };
         let Some(transport) = participant.transport() else { return };

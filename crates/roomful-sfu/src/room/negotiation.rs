@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use livekit_protocol::request_response::Reason;
 
 use super::{Room, RoomOutput, Timer};
-use crate::codecs::{AllowedCodecs, Codec};
+use crate::codecs::AllowedCodecs;
+use crate::demand::Demand;
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
+use crate::media::TrackKey;
 use crate::participant::Participant;
-use crate::publication::Publication;
 use crate::signalling::{Change, Refusal};
 use crate::transport::answer::StreamLabel;
 use crate::transport::offer::{OfferedSection, SectionKind};
+use crate::variant::{CodecIndex, Coded};
 
 /// After this long an offer that was asked for and did not come is asked for again. Longer leaves people
 /// unseen after a lost request, shorter asks twice on slow paths and so makes spare sections.
@@ -116,14 +118,26 @@ impl Room {
             .map(|one| one.sid.clone())
             .collect();
         let session = participant.session;
+        let stopped = participant.end_variants(offered);
+        for track in &stopped {
+            self.media.remove_track(*track);
+        }
+        let Some(participant) = self.participants.get_mut(&from) else { return false };
         let mut waited_for = Vec::new();
         for offer in offered.iter().filter(|offer| offer.sends) {
-            let Some(bound) = participant.bind_publication(offer) else { continue };
+            let Some((sid, index)) = participant.bind_publication(offer) else { continue };
+            let Some(bound) = participant.publications.get_mut(&sid) else { continue };
             let track = self.media.add_track(session, bound.kind(), offer.section);
             self.media.set_muted(track, bound.info.muted);
-            bound.track = Some(track);
+            match bound.variant_mut(index) {
+                Some(variant) => variant.track = Some(track),
+                None => bound.track = Some(track),
+            }
             waited_for.extend(bound.subscribers.iter().map(|id| (*id, bound.sid.clone())));
             changed = true;
+        }
+        if !stopped.is_empty() {
+            self.end_feeds_of(&stopped, now);
         }
         for (subscriber, track) in waited_for {
             self.apply_wishes(subscriber, &track, now);
@@ -134,21 +148,43 @@ impl Room {
         changed || !ended.is_empty()
     }
 
-    /// Gives each subscription that waits a section in which the participant takes what the track is coded with.
+    /// These stopped: whoever received one waits for it again, in a section that shows its end first.
+    fn end_feeds_of(&mut self, stopped: &[TrackKey], now: Instant) {
+        let mut waiting = Vec::new();
+        for participant in self.participants.values_mut() {
+            let mut released = Vec::new();
+            for subscription in participant.subscriptions.values_mut() {
+                if subscription.feed.take_if(|feed| stopped.contains(&feed.track)).is_some() {
+                    released.extend(subscription.section.take());
+                }
+            }
+            if !released.is_empty() {
+                released.into_iter().for_each(|section| participant.release(section));
+                waiting.push(participant.id);
+            }
+        }
+        for id in waiting {
+            self.touched.push(id);
+            self.refresh_sections(id, now);
+        }
+    }
+
+    /// Gives each subscription that waits a section in which the participant takes one of the codecs of the track.
     fn assign_sections(&mut self, id: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get(&id) else { return };
         let waiting = participant.subscriptions.iter().filter(|(_, one)| one.section.is_none());
-        let waiting: Vec<(TrackSid, Option<Codec>)> = waiting
-            .map(|(track, one)| {
-                let publisher = self.participants.get(&one.publisher);
-                let publication = publisher.and_then(|one| one.publications.get(track));
-                (track.clone(), publication.and_then(Publication::codec))
+        let waiting: Vec<(TrackSid, ParticipantId, Vec<Coded>)> = waiting
+            .filter_map(|(track, one)| {
+                let publication = self.participants.get(&one.publisher)?.publications.get(track)?;
+                Some((track.clone(), one.publisher, publication.codecs().collect()))
             })
             .collect();
-        for (track, codec) in waiting {
+        for (track, publisher, codecs) in waiting {
             let Some(participant) = self.participants.get_mut(&id) else { return };
-            if participant.assign_section(&track, codec) == Assigned::Undecodable {
-                self.refuse_codec(id, &track, now);
+            match participant.assign_section(&track, &codecs) {
+                Assigned::Section(CodecIndex::FIRST) | Assigned::Nothing => {}
+                Assigned::Section(_) => self.reconsider_demand(publisher, &track, now),
+                Assigned::Undecodable => self.refuse_codec(id, &track, now),
             }
         }
     }
@@ -179,31 +215,45 @@ impl Room {
 /// What became of a subscription that waited for a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Assigned {
-    /// It has one.
-    Section,
+    /// It has one, in which the participant takes this codec.
+    Section(CodecIndex),
     /// There is none of its kind.
     Nothing,
-    /// The participant does not take the codec.
+    /// The participant takes none of the codecs.
     Undecodable,
 }
 
 impl Participant {
-    /// Lets a section carry `track`, which is coded with `codec`; `None` is not known.
-    fn assign_section(&mut self, track: &TrackSid, codec: Option<Codec>) -> Assigned {
+    /// Lets a section carry `track`, in the first of its `codecs` that the participant takes; `None` is not known.
+    fn assign_section(&mut self, track: &TrackSid, codecs: &[Coded]) -> Assigned {
         let Some(kind) = self.subscriptions.get(track).map(|one| one.kind) else {
             return Assigned::Nothing;
         };
         let Some(section) = self.receiving.spare(kind) else { return Assigned::Nothing };
         let negotiated = self.transport().map(|transport| transport.negotiated());
         let takes = |codec| negotiated.is_some_and(|agreed| agreed.takes(section, codec));
-        if codec.is_some_and(|codec| !takes(codec)) {
-            return Assigned::Undecodable;
-        }
+        let taken = codecs.iter().find(|(_, codec)| codec.is_none_or(takes));
+        let Some((index, _)) = taken.copied() else { return Assigned::Undecodable };
         let section = self.receiving.assign(track, kind);
         if let Some(subscription) = self.subscriptions.get_mut(track) {
             subscription.section = section;
+            subscription.codec = index;
         }
-        Assigned::Section
+        Assigned::Section(index)
+    }
+
+    /// Ends further codecs whose sections stopped. Returns what their packets were.
+    fn end_variants(&mut self, offered: &[OfferedSection]) -> Vec<TrackKey> {
+        let sends = |section| offered.iter().any(|one| one.section == section && one.sends);
+        let variants = self.publications.values_mut().flat_map(|one| &mut one.further);
+        variants
+            .filter(|one| one.section.is_some_and(|section| !sends(section)))
+            .filter_map(|one| {
+                one.section = None;
+                one.demand = Demand::default();
+                one.track.take()
+            })
+            .collect()
     }
 
     /// How many subscriptions of a kind have no section yet.
@@ -213,29 +263,42 @@ impl Participant {
         self.subscriptions.values().filter(waits).count()
     }
 
-    /// Binds the announced track that `offer` carries. Browsers may rename a track when it enters a peer
-    /// connection (Firefox does), so where no announced track has that name, it is the one of its kind that
-    /// has waited longest.
-    fn bind_publication(&mut self, offer: &OfferedSection) -> Option<&mut Publication> {
+    /// Binds the announced track, or further codec of one, that `offer` carries. Browsers may rename a track when it
+    /// enters a peer connection (Firefox does), so where no announced track has that name, it is the one of its kind
+    /// that has waited longest.
+    fn bind_publication(&mut self, offer: &OfferedSection) -> Option<(TrackSid, CodecIndex)> {
         let kind = match offer.kind {
             SectionKind::Audio => MediaKind::Audio,
             SectionKind::Video => MediaKind::Video,
             SectionKind::Data => return None,
         };
-        if self.publications.values().any(|one| one.section == Some(offer.section)) {
+        if self.publications.values().any(|one| one.is_carried_by(offer.section)) {
             return None;
         }
         let agreed = self.transport().map(|transport| transport.negotiated().codecs(offer.section));
         // Where no codec was agreed on nothing is sent.
         let agreed = agreed.filter(|agreed| !agreed.is_empty())?;
         let track = offer.track.as_deref().unwrap_or_default();
+        if let Some((sid, index)) = self.variant_called(track)
+            && let Some(publication) = self.publications.get_mut(&sid)
+        {
+            publication.bind_variant(index, offer);
+            return Some((sid, index));
+        }
         let waiting = self.publications.values_mut();
         let announced = waiting
             .filter(|one| one.section.is_none() && one.kind() == kind)
             .min_by_key(|one| (!one.is_called(track), one.order));
         let publication = announced?;
         publication.bind(offer.section, &offer.mid, offer.rids.len(), &agreed);
-        Some(publication)
+        Some((publication.sid.clone(), CodecIndex::FIRST))
+    }
+
+    /// The further codec that waits for a track of that name.
+    fn variant_called(&self, cid: &str) -> Option<(TrackSid, CodecIndex)> {
+        let sent = self.publications.values().filter(|one| one.section.is_some());
+        sent.filter(|_| !cid.is_empty())
+            .find_map(|one| Some((one.sid.clone(), one.variant_called(cid)?)))
     }
 }
 

@@ -20,6 +20,7 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         for publication in participant.publications.values_mut() {
             publication.demand.repeat(now);
+            publication.further.iter_mut().for_each(|one| one.demand.repeat(now));
         }
         self.tell_demand(id, now);
         for change in self.allowances(id) {

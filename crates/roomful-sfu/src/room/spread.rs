@@ -10,6 +10,7 @@ use crate::ids::{ParticipantId, TrackSid};
 use crate::link::{LinkId, LinkTrack, Told};
 use crate::publication::Publication;
 use crate::signalling::Change;
+use crate::variant::CodecIndex;
 
 /// Where else in the room a publication is wanted, or comes from.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ impl Room {
             .map(|(id, track)| (id, track.sid.clone()))
             .collect();
         for (publisher, track) in asked {
-            let level = self.demanded(publisher, &track);
+            let level = self.demanded(publisher, &track, CodecIndex::FIRST);
             let Some(owner) = self.participants.get(&publisher) else { continue };
             let Some(publication) = owner.publications.get(&track) else { continue };
             let wanted = publication.is_wanted().then_some(level);

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal, Wishes};
 use crate::subscription::Subscription;
+use crate::variant::CodecIndex;
 
 impl Room {
     /// Subscribes those who want everything to what `from` publishes.
@@ -136,6 +137,7 @@ impl Room {
             publisher,
             kind: publication.kind(),
             wishes: Wishes::Quality(proto::VideoQuality::High),
+            codec: CodecIndex::FIRST,
             section: None,
             feed: None,
         };
@@ -221,7 +223,7 @@ impl Room {
         } else if subscription.kind == MediaKind::Audio {
             (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW)
         } else {
-            publication.layer_for(subscription.wishes)
+            publication.layer_in(subscription.codec, subscription.wishes)
         };
         self.media.set_wanted(feed, wanted, now);
     }

@@ -101,7 +101,7 @@ impl Room {
     /// Whoever received `publication` no longer does.
     pub(super) fn end_subscriptions(&mut self, publication: &Publication, now: Instant) {
         self.forget_access(&publication.sid);
-        if let Some(track) = publication.track {
+        for track in publication.tracks() {
             self.media.remove_track(track);
         }
         for subscriber in &publication.subscribers {
@@ -131,7 +131,7 @@ impl Room {
             return Ok(());
         }
         publication.info.muted = muted;
-        if let Some(track) = publication.track {
+        for track in publication.tracks() {
             self.media.set_muted(track, muted);
         }
         let (kind, subscribers) = (publication.kind(), publication.subscribers.clone());

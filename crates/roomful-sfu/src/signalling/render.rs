@@ -4,6 +4,7 @@ use livekit_protocol as proto;
 use proto::signal_response::Message as Outgoing;
 
 use super::{Change, Refusal, Welcome};
+use crate::codecs::Codec;
 use crate::ids::TrackSid;
 
 /// Seconds between a client's pings. Longer notices a dead connection later, shorter costs a message from
@@ -62,8 +63,8 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
                 num_videos: video,
             })
         }
-        Change::Demand { track, codec, qualities } => {
-            Outgoing::SubscribedQualityUpdate(demand(&track, &codec, qualities))
+        Change::Demand { track, codecs } => {
+            Outgoing::SubscribedQualityUpdate(demand(&track, codecs))
         }
         Change::TrackSubscribed(track) => {
             Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
@@ -169,15 +170,18 @@ fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse 
 /// Codecs go by the second half of their media types here, in small letters.
 fn demand(
     track: &TrackSid,
-    mime: &str,
-    qualities: Vec<proto::SubscribedQuality>,
+    codecs: Vec<(Codec, Vec<proto::SubscribedQuality>)>,
 ) -> proto::SubscribedQualityUpdate {
-    let codec = mime.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let first = codecs.first().map(|(_, qualities)| qualities.clone());
+    let codecs = codecs.into_iter().map(|(codec, qualities)| {
+        let codec = codec.mime().rsplit('/').next().unwrap_or_default().to_lowercase();
+        proto::SubscribedCodec { codec, qualities }
+    });
     #[expect(deprecated, reason = "clients of every age read one or the other field")]
     proto::SubscribedQualityUpdate {
         track_sid: track.to_string(),
-        subscribed_qualities: qualities.clone(),
-        subscribed_codecs: vec![proto::SubscribedCodec { codec, qualities }],
+        subscribed_qualities: first.unwrap_or_default(),
+        subscribed_codecs: codecs.collect(),
     }
 }
 

@@ -27,6 +27,8 @@ pub enum TrackPlan {
         /// Frames a second.
         fps: u32,
     },
+    /// A camera in H.264, which a virtual client announces and of which it sends nothing. VP8 is its further codec.
+    H264Camera,
     /// A microphone.
     Microphone {
         /// How loud it is, in -dBov: 0 is loudest, 127 silence (RFC 6464).
@@ -80,7 +82,7 @@ impl TrackPlan {
 
     pub(super) fn kind(self) -> MediaKind {
         match self {
-            Self::Camera { .. } => MediaKind::Video,
+            Self::Camera { .. } | Self::H264Camera => MediaKind::Video,
             Self::Microphone { .. } => MediaKind::Audio,
         }
     }
@@ -96,6 +98,7 @@ impl TrackPlan {
     fn interval(self) -> Duration {
         match self {
             Self::Camera { fps, .. } => Duration::from_secs(1) / fps,
+            Self::H264Camera => Duration::from_secs(1),
             Self::Microphone { .. } => AUDIO_INTERVAL,
         }
     }
@@ -133,6 +136,21 @@ impl TrackPlan {
                     ..common
                 }
             }
+            Self::H264Camera => {
+                let codec = |(codec, cid): (&str, &str)| proto::SimulcastCodec {
+                    codec: codec.into(),
+                    cid: cid.into(),
+                    ..Default::default()
+                };
+                proto::AddTrackRequest {
+                    r#type: TrackType::Video.into(),
+                    source: TrackSource::Camera.into(),
+                    width: 1280,
+                    height: 720,
+                    simulcast_codecs: [("h264", cid), ("vp8", "")].map(codec).to_vec(),
+                    ..common
+                }
+            }
             Self::Microphone { .. } => proto::AddTrackRequest {
                 r#type: TrackType::Audio.into(),
                 source: TrackSource::Microphone.into(),
@@ -148,6 +166,7 @@ impl LocalTrack {
             TrackPlan::Microphone { level } => {
                 Encoders::Audio(AudioEncoder::new(rng.u64(..)), level)
             }
+            TrackPlan::H264Camera => Encoders::Video(Vec::new()),
             TrackPlan::Camera { .. } => Encoders::Video(
                 (0..plan.layers()).map(|layer| VideoEncoder::new(layer, rng.u64(..))).collect(),
             ),
@@ -254,6 +273,19 @@ impl Client {
         self.tracks.insert(key, track);
         self.negotiate(now);
         key
+    }
+
+    /// Sends one of its tracks in VP8, too, as `livekit-client` does when the server wants a backup codec. `None`: the
+    /// track has no name yet.
+    pub fn publish_backup(&mut self, of: TrackKey, now: Instant) -> Option<TrackKey> {
+        let sid = self.tracks.get(&of)?.sid.clone()?;
+        let key = TrackKey(self.tracks.len());
+        let cid = format!("cid-{}-{:08x}", key.0, self.rng.u32(..));
+        let plan = TrackPlan::Camera { simulcast: false, fps: 15 };
+        self.request(Request::AddTrack(proto::AddTrackRequest { sid, ..plan.request(&cid) }));
+        self.tracks.insert(key, LocalTrack::new(plan, cid, &mut self.rng));
+        self.negotiate(now);
+        Some(key)
     }
 
     /// Mutes or unmutes. A muted track goes on sending, as Opus without DTX does: what must not reach others

@@ -26,6 +26,56 @@ fn refused(world: &World, id: ClientId) -> Vec<(String, SubscriptionError)> {
         .collect()
 }
 
+/// In which codecs somebody was told last to send its video, and whether at all.
+fn wanted(world: &World, id: ClientId) -> Vec<(String, bool)> {
+    let last = world.client(id).heard().iter().rev().find_map(|heard| match heard {
+        Response::SubscribedQualityUpdate(told) => Some(told.subscribed_codecs.clone()),
+        _ => None,
+    });
+    let any = |one: &proto::SubscribedCodec| one.qualities.iter().any(|quality| quality.enabled);
+    last.unwrap_or_default().iter().map(|one| (one.codec.clone(), any(one))).collect()
+}
+
+fn codecs(h264: bool, vp8: bool) -> [(String, bool); 2] {
+    [("h264".into(), h264), ("vp8".into(), vp8)]
+}
+
+#[test]
+fn a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then() {
+    let mut world = World::new(505).unwrap();
+    let ann = with_video(&mut world, "ann", VideoCodecs::Both);
+    let camera = publish(&mut world, ann, TrackPlan::H264Camera);
+    let bob = with_video(&mut world, "bob", VideoCodecs::H264);
+    world.run(SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, false));
+    let cy = join(&mut world, "cy", "garden");
+    world.run(SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, true), "cy has no H.264");
+    assert_eq!(refused(&world, cy), []);
+    let backup = world.act(ann, |client, now| client.publish_backup(camera, now)).unwrap();
+    world.run(3 * SECOND);
+    let got = log(&world, cy, ann, camera.0);
+    assert!(got.whole_frames().count() > 20, "{got:?}");
+    assert_eq!(log(&world, bob, ann, camera.0).packets, 0, "bob has the first codec");
+    let tracks = &world.client(cy).roster()["ann"].tracks;
+    assert_eq!(tracks.len(), 1, "it is the same track");
+
+    world.act(ann, |client, now| client.unpublish(backup, now));
+    world.run(2 * SECOND);
+    let before = log(&world, cy, ann, camera.0).packets;
+    world.act(ann, |client, now| client.publish_backup(camera, now)).unwrap();
+    world.run(3 * SECOND);
+    assert!(log(&world, cy, ann, camera.0).packets > before + 20, "it may stop and begin again");
+
+    world.act(cy, |client, _| client.leave());
+    world.run(7 * SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, false));
+    world.act(bob, |client, _| client.leave());
+    world.run(7 * SECOND);
+    assert_eq!(wanted(&world, ann), codecs(false, false));
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
 fn answers(world: &World, id: ClientId) -> Vec<String> {
     let heard = world.client(id).heard().iter();
     heard
