@@ -58,7 +58,11 @@ fn token_words(error: &TokenError) -> &'static str {
         TokenError::UnknownKey(_) => "invalid API key",
         TokenError::NoRoom => "no room name",
         TokenError::NoIdentity => "identity cannot be empty",
-        TokenError::NameTooLong { .. } => "length exceeds limits",
+        TokenError::NameTooLong { what: "the room name", .. } => "room name length exceeds limits",
+        TokenError::NameTooLong { what: "the identity", .. } => {
+            "participant identity length exceeds limits"
+        }
+        TokenError::NameTooLong { .. } => "name length exceeds limits",
         TokenError::NoJoin | TokenError::WrongRoom { .. } => "permissions denied",
         _ => "invalid authorization token",
     }
@@ -101,13 +105,12 @@ pub(super) async fn connect(
     headers: HeaderMap,
     upgrade: Result<Upgrade, StatusCode>,
 ) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one");
+    };
     let mut attempt = match attempt(&app, &query, &headers, client) {
         Ok(attempt) => Box::new(attempt),
         Err(refusal) => return refuse(&refusal),
-    };
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(_) => return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one"),
     };
     if app.joins.take(client.ip(), Instant::now()).is_err() {
         let words = "too many joins from your address: try again in a moment";

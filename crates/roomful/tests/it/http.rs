@@ -256,6 +256,16 @@ async fn validate_says_why_the_websocket_is_refused() {
             400,
             "identity cannot be empty",
         ),
+        (
+            format!("access_token={}&join_request={join}", token(&"r".repeat(257), "ann")),
+            400,
+            "room name length exceeds limits",
+        ),
+        (
+            format!("access_token={}&join_request={join}", token("garden", &"i".repeat(257))),
+            400,
+            "participant identity length exceeds limits",
+        ),
         (format!("access_token={good}"), 400, "join_request is required"),
         (format!("access_token={good}&join_request=%FF%00"), 400, ""),
         (format!("access_token={good}&join_request=garbage!"), 400, "not base64url"),
@@ -293,6 +303,15 @@ async fn where_rooms_do_not_begin_by_themselves_nobody_connects_to_one_that_is_n
     assert_eq!(validate(&guest).await.0, 200);
     let mut ann = stage.open(&guest).await.expect("the room is there");
     ann.message().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_asks_for_no_websocket_finds_none_whatever_its_token() {
+    let stage = Stage::start_with_keys();
+    let good = format!("access_token={}&join_request={}", token("garden", "ann"), join_request());
+    for query in [good.as_str(), "access_token=nonsense", ""] {
+        assert_eq!(stage.get(&format!("/rtc/v1?{query}"), &[]).await.status, 404, "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,9 @@ const { values, positionals } = parseArgs({
 });
 const chosen = Object.entries(scripts).filter(([name]) => positionals.length === 0 || positionals.includes(name));
 
+/** Scripts that came to no end. @type {string[]} */
+const failed = [];
+
 /** @param {string} [program] */
 async function observe(program) {
   const hook = await freeTcp();
@@ -28,7 +31,11 @@ async function observe(program) {
   for (const [name, script] of chosen) {
     const started = performance.now();
     const another = (/** @type {Record<string, unknown>} */ settings) => Server.start(settings, program);
-    seen[name] = normalised(await script({ server, hook, another }).catch((error) => ({ failed: String(error) })));
+    seen[name] = normalised(await script({ server, hook, another }).catch((error) => {
+      // Two that fail alike would look like two that behave alike.
+      failed.push(`${name}: ${error}`);
+      return { failed: String(error) };
+    }));
     console.log(`  ${name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
   }
   await server.stop();
@@ -58,8 +65,9 @@ for (const { path, livekit: theirs, roomful: ours } of found) {
 for (const { path, why } of KNOWN.filter((one) => !found.some((difference) => one.path.test(difference.path)))) {
   if (positionals.length === 0) console.log(`gone: ${path} (${why})`);
 }
+for (const script of failed) console.log(`FAILED ${script}`);
 console.log(`${found.length} differences, ${unexplained} of them not meant; everything observed is in ${values.report}`);
-process.exit(unexplained === 0 ? 0 : 1);
+process.exit(unexplained === 0 && failed.length === 0 ? 0 : 1);
 
 /** @param {unknown} value */
 function short(value) {

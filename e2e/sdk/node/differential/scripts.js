@@ -8,7 +8,7 @@ import { KEY, SECRET } from '../stage/server.js';
 import { TONES, ToneSource } from '../stage/tone.js';
 import { until } from '../stage/wait.js';
 import { RawClient, wrapped } from './raw.js';
-import { mutated } from './tokens.js';
+import { mutated, signedAnyhow } from './tokens.js';
 
 /**
  * What every script is given: a server, where it tells its webhooks, and a way to start another of its kind.
@@ -24,6 +24,12 @@ function signed(grant, { secret = SECRET, key = KEY, ttl = 600, identity = 'app'
   const made = new AccessToken(key, secret, { identity, ttl });
   made.addGrant(grant);
   return made.toJwt();
+}
+
+/** A token without an identity, which the library does not make. @param {object} video */
+function nobodys(video) {
+  const now = Math.floor(Date.now() / 1000);
+  return signedAnyhow({ alg: 'HS256', typ: 'JWT' }, { iss: KEY, nbf: now, exp: now + 600, video }, SECRET);
 }
 
 /** Resolves when nothing new has happened for a second. @param {() => number} count */
@@ -76,7 +82,7 @@ export async function doors(place) {
     expired: await signed({ room, roomJoin: true }, { ttl: -600 }),
     'no right to join': await signed({ room }),
     'no room': await signed({ roomJoin: true }),
-    'no identity': await signed({ room, roomJoin: true }, { identity: '' }),
+    'no identity': nobodys({ room, roomJoin: true }),
     nonsense: 'nonsense',
   };
   /** @type {Record<string, unknown>} */
@@ -119,12 +125,12 @@ export async function validation(place) {
   await ask('attributes', valid, wrapped({ participantAttributes: { a: 'b' } }));
   await ask('attributes without the right', await token(room, 'ann', { grants: { canUpdateOwnMetadata: false } }), wrapped({ participantAttributes: { a: 'b' } }));
   await ask('metadata without the right', await token(room, 'ann', { grants: { canUpdateOwnMetadata: false } }), wrapped({ metadata: 'm' }));
-  await ask('large attributes', valid, wrapped({ participantAttributes: { a: 'x'.repeat(70_000) } }).slice(0, 90_000));
+  await ask('large attributes', valid, wrapped({ participantAttributes: { a: 'x'.repeat(70_000) } }));
   await ask('a long room', await token('r'.repeat(257), 'ann'));
   await ask('a long identity', await token(room, 'i'.repeat(257)));
   await ask('no room', await signed({ roomJoin: true }));
   await ask('no right to join', await signed({ room }));
-  await ask('no identity', await signed({ room, roomJoin: true }, { identity: '' }));
+  await ask('no identity', nobodys({ room, roomJoin: true }));
   await ask('another key', await signed({ room, roomJoin: true }, { key: 'another' }));
   await ask('expired', await signed({ room, roomJoin: true }, { ttl: -600 }));
   const bearer = { headers: { authorization: `Basic ${valid}` } };
