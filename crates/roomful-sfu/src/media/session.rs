@@ -129,18 +129,18 @@ impl MediaSession {
         };
         let extensions = &negotiated.extensions;
         let sequence = sent.next_seq().to_be_bytes();
-        let send_time = AbsSendTime::new(now.saturating_duration_since(times.epoch)).to_bytes();
+        // Either of the two serves a receiver's bandwidth estimate; the other would be bytes for nothing.
+        let send_time =
+            extensions.absolute_send_time.filter(|_| extensions.transport_sequence.is_none()).map(
+                |id| (id, AbsSendTime::new(now.saturating_duration_since(times.epoch)).to_bytes()),
+            );
         let (level, orientation) = (packet.carried.level, packet.carried.orientation);
         let (level_byte, orientation_byte) = ([level.unwrap_or(0)], [orientation.unwrap_or(0)]);
         let name = packet.names.and_then(|section| negotiated.sections.get(section.index()));
         let name = name.map(|section| section.mid.as_bytes());
         let elements: [Option<(u8, &[u8])>; 5] = [
             extensions.transport_sequence.map(|id| (id, &sequence[..])),
-            // Either of the two serves a receiver's bandwidth estimate; the other would be bytes for nothing.
-            extensions
-                .absolute_send_time
-                .filter(|_| extensions.transport_sequence.is_none())
-                .map(|id| (id, &send_time[..])),
+            send_time.as_ref().map(|(id, bytes)| (*id, &bytes[..])),
             extensions.audio_level.filter(|_| level.is_some()).map(|id| (id, &level_byte[..])),
             extensions
                 .orientation
