@@ -85,6 +85,42 @@ test('two livekit-clients publish, subscribe, exchange data and see each other l
   await expect.poll(() => two.evaluate(() => window.room.remoteParticipants.size)).toBe(0);
 });
 
+test('a livekit-client that is moved by the API goes on in the other room, seen and heard there', async ({ person, serve, room }) => {
+  const server = await serve(KEYS);
+  const there = `${room}-there`;
+  const [one, two] = [(await person('One', { server })).page, (await person('Two', { server })).page];
+  for (const [page, identity, name] of [[one, 'one', room], [two, 'two', there]] as const) {
+    await openSdk(page, server);
+    expect(await connect(page, server, sign({ room: name, identity }))).toBe('connected');
+  }
+  const moved = one.evaluate(() => new Promise<string>((resolve) => window.room.once('moved', resolve)));
+  await one.evaluate(() => window.room.localParticipant.enableCameraAndMicrophone());
+  const bearer = sign({ room, identity: 'app', grants: { roomAdmin: true, destinationRoom: there } });
+  const answer = await fetch(`${server.url}/twirp/livekit.RoomService/MoveParticipant`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ room, identity: 'one', destination_room: there }),
+  });
+  expect(answer.status).toBe(200);
+  expect(await moved).toBe(there);
+  const whereabouts = () => one.evaluate(() => [window.room.state, window.room.name, ...window.room.remoteParticipants.keys()]);
+  await expect.poll(whereabouts).toEqual(['connected', there, 'two']);
+  /** Frames and sound samples of `one` that were decoded by `two`. */
+  const decoded = () =>
+    two.evaluate(async () => {
+      const sums = { camera: 0, microphone: 0 };
+      for (const publication of window.room.remoteParticipants.get('one')?.trackPublications.values() ?? []) {
+        publication.track?.attach();
+        for (const stats of (await publication.track?.getRTCStatsReport())?.values() ?? []) {
+          if (stats.type !== 'inbound-rtp') continue;
+          sums[publication.source === 'camera' ? 'camera' : 'microphone'] += stats.framesDecoded ?? stats.totalSamplesReceived ?? 0;
+        }
+      }
+      return Math.min(sums.camera, sums.microphone);
+    });
+  await expect.poll(decoded).toBeGreaterThan(10);
+});
+
 const REFUSALS = [
   { story: 'a token signed with a wrong secret', claims: { secret: 'another-secret-that-is-long-enough-too' }, says: /signature/i },
   { story: 'a token of an unknown key', claims: { key: 'nobody' }, says: /key/i },

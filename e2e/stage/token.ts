@@ -11,6 +11,8 @@ export interface Claims {
   name?: string;
   /** Seconds from now until it expires; negative for one that has. */
   expiresIn?: number;
+  /** Rights besides joining the room. */
+  grants?: Record<string, boolean | string>;
   key?: string;
   secret?: string;
 }
@@ -25,7 +27,7 @@ export function sign(claims: Claims): string {
     name: claims.name ?? claims.identity,
     nbf: Math.min(now, expiry) - 60,
     exp: expiry,
-    video: { room: claims.room, roomJoin: true },
+    video: { room: claims.room, roomJoin: true, ...claims.grants },
   };
   const body = `${base64(JSON.stringify({ alg: 'HS256', typ: 'JWT' }))}.${base64(JSON.stringify(payload))}`;
   return `${body}.${createHmac('sha256', claims.secret ?? SECRET).update(body).digest('base64url')}`;
