@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Script, script};
-use crate::codecs::AllowedCodecs;
+use crate::codecs::{AllowedCodecs, Codec, EnabledCodecs};
 use crate::route::Protocol;
 use crate::testing::start_of_time;
 use crate::transport::answer::StreamLabel;
@@ -90,14 +90,22 @@ pub fn offer_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Makes one offer after the other to one transport. What is accepted is answered in as many sections, each of them labelled or
-/// not, and everything in the texts is read; what is not leaves the transport as it was.
+/// Makes one offer after the other to one transport where everything is allowed, and to one where few codecs are. What is
+/// accepted is answered in as many sections, each of them labelled or not, and everything in the texts is read; what is
+/// not leaves the transport as it was.
 pub fn offer_answer(bytes: &[u8]) {
-    offers_accepted(bytes);
+    offers_accepted(bytes, &AllowedCodecs::default());
+    offers_accepted(bytes, &few_codecs());
+}
+
+/// Some of what [`VIDEO`] offers, none of what [`RECEIVING`] does.
+fn few_codecs() -> AllowedCodecs {
+    let enabled = EnabledCodecs::new([Codec::H264, Codec::Opus]);
+    AllowedCodecs { publishing: enabled.clone(), receiving: enabled }
 }
 
 /// The same; returns how many offers were accepted.
-fn offers_accepted(bytes: &[u8]) -> usize {
+fn offers_accepted(bytes: &[u8], allowed: &AllowedCodecs) -> usize {
     thread_local! {
         static FACTORY: Option<TransportFactory> = TransportFactory::new();
     }
@@ -110,9 +118,7 @@ fn offers_accepted(bytes: &[u8]) -> usize {
     let mut accepted = 0;
     for offer in texts(bytes).take(MAX_OFFERS) {
         Negotiated::read(&offer, &offer);
-        let Ok(sections) = transport.handle_offer(&offer, &AllowedCodecs::default()) else {
-            continue;
-        };
+        let Ok(sections) = transport.handle_offer(&offer, allowed) else { continue };
         accepted += 1;
         let labels: BTreeMap<_, _> = sections
             .iter()
@@ -158,7 +164,11 @@ mod tests {
     #[test]
     fn the_seeds_are_accepted_and_fit_into_an_input() {
         for seed in offer_seeds() {
-            assert_eq!(offers_accepted(&seed), texts(&seed).count(), "{}", seed.escape_ascii());
+            let offered = texts(&seed).count();
+            for allowed in [AllowedCodecs::default(), few_codecs()] {
+                let accepted = offers_accepted(&seed, &allowed);
+                assert_eq!(accepted, offered, "{}", seed.escape_ascii());
+            }
             assert!(seed.len() <= 2_048, "{}", seed.len());
         }
     }
@@ -166,10 +176,10 @@ mod tests {
     #[test]
     fn an_offer_whose_answer_would_have_other_sections_is_refused() {
         let (long, short) = (bundle(&[AUDIO, VIDEO]), bundle(&[AUDIO]));
-        assert_eq!(offers_accepted(&offers(&[&long, &short, &long])), 2);
+        assert_eq!(offers_accepted(&offers(&[&long, &short, &long]), &AllowedCodecs::default()), 2);
         let strange = AUDIO.replace("m=audio", "m=smell");
         let group = (CHANGE | NOT_YET, "BUNDLE 0\0BUNDLE 0 1");
         let strange = [(ANEW | NOT_YET, DATA_OFFER), group, (MORE, &strange[..])];
-        assert_eq!(offers_accepted(&offers(&[&strange])), 0);
+        assert_eq!(offers_accepted(&offers(&[&strange]), &AllowedCodecs::default()), 0);
     }
 }
