@@ -1,31 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as LiveKit from 'livekit-client';
 import type { Page } from '@playwright/test';
+import { KEYS, openSdk } from '../stage/sdk';
 import type { Server } from '../stage/server';
-import { KEY, SECRET, sign } from '../stage/token';
+import { sign } from '../stage/token';
 import { expect, test } from '../stage/test';
 
 // The server speaks LiveKit's protocol: here an unmodified livekit-client joins without the page.
-
-const SDK = readFileSync(createRequire(import.meta.url).resolve('livekit-client'), 'utf8');
-const KEYS = { LIVEKIT_KEYS: `${KEY}: ${SECRET}` };
-
-declare global {
-  interface Window {
-    LivekitClient: typeof LiveKit;
-    room: LiveKit.Room;
-  }
-}
-
-/**
- * A plain document of the server's with livekit-client in it. A document made up by the test would not do: Chromium
- * does not know that it came from this machine, and keeps it from sockets of this machine.
- */
-async function openSdk(page: Page, server: Server): Promise<void> {
-  await page.goto(`${server.url}/healthcheck`);
-  await page.evaluate(SDK);
-}
 
 /** Connects with livekit-client; resolves to the error's text, or to `connected`. */
 function connect(page: Page, server: Server, token: string): Promise<string> {

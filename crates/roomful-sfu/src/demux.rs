@@ -1,4 +1,4 @@
-//! Which participant a datagram is for.
+//! Which transport a datagram is for.
 //!
 //! A STUN binding request names its transport (USERNAME, RFC 8445 §7.3), and the transport itself checks the
 //! password. Anything else is for whoever was answered at its address before, or for nobody.
@@ -10,14 +10,15 @@ use std::net::SocketAddr;
 use crate::ids::ParticipantId;
 use crate::route::Protocol;
 use crate::stun::binding_request_attributes;
+use crate::transports::TransportId;
 
 /// Addresses and ICE user names of all transports of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
-    by_address: HashMap<FarEnd, ParticipantId, BuildHasherDefault<AddressHasher>>,
-    by_ufrag: BTreeMap<String, ParticipantId>,
-    addresses: BTreeMap<ParticipantId, Vec<FarEnd>>,
-    ufrags: BTreeMap<ParticipantId, Vec<String>>,
+    by_address: HashMap<FarEnd, TransportId, BuildHasherDefault<AddressHasher>>,
+    by_ufrag: BTreeMap<String, TransportId>,
+    addresses: BTreeMap<TransportId, Vec<FarEnd>>,
+    ufrags: BTreeMap<TransportId, Vec<String>>,
 }
 
 /// What came of [`Demux::learn_ufrag`].
@@ -25,18 +26,18 @@ pub(crate) struct Demux {
 pub(crate) struct Learned {
     /// It was not known before.
     pub(crate) is_new: bool,
-    /// The oldest of the participant's, which was too many.
+    /// The oldest of the transport's, which was too many.
     pub(crate) forgotten: Option<String>,
 }
 
-/// Where a participant is reached.
+/// Where a transport is reached.
 type FarEnd = (Protocol, SocketAddr);
 
-/// Addresses kept per participant. Browsers use one or two at a time and change them when the network does:
+/// Addresses kept per transport. Browsers use one or two at a time and change them when the network does:
 /// fewer would forget a path still in use, more would let one participant fill the table.
 const MAX_ADDRESSES: usize = 16;
 
-/// User names kept per participant: the current one and those before recent ICE restarts, whose checks may
+/// User names kept per transport: the current one and those before recent ICE restarts, whose checks may
 /// still be on their way.
 const MAX_UFRAGS: usize = 4;
 
@@ -46,8 +47,8 @@ pub(crate) fn is_media(payload: &[u8]) -> bool {
 }
 
 impl Demux {
-    /// The participant a datagram is for.
-    pub(crate) fn route(&self, source: FarEnd, payload: &[u8]) -> Option<ParticipantId> {
+    /// The transport a datagram is for.
+    pub(crate) fn route(&self, source: FarEnd, payload: &[u8]) -> Option<TransportId> {
         match binding_request_ufrag(payload) {
             Some(ufrag) => self.by_ufrag.get(ufrag),
             None => self.by_address.get(&source),
@@ -55,9 +56,9 @@ impl Demux {
         .copied()
     }
 
-    /// The transport of `participant` answers at this ICE user name.
-    pub(crate) fn learn_ufrag(&mut self, participant: ParticipantId, ufrag: &str) -> Learned {
-        let known = self.ufrags.entry(participant).or_default();
+    /// `transport` answers at this ICE user name.
+    pub(crate) fn learn_ufrag(&mut self, transport: TransportId, ufrag: &str) -> Learned {
+        let known = self.ufrags.entry(transport).or_default();
         if known.iter().any(|former| former == ufrag) {
             return Learned { is_new: false, forgotten: None };
         }
@@ -66,24 +67,24 @@ impl Demux {
             self.by_ufrag.remove(oldest);
         }
         known.push(ufrag.to_owned());
-        self.by_ufrag.insert(ufrag.to_owned(), participant);
+        self.by_ufrag.insert(ufrag.to_owned(), transport);
         Learned { is_new: true, forgotten }
     }
 
-    /// The transport of `participant` sends to `address`: it authenticated what came from there.
-    pub(crate) fn learn_address(&mut self, participant: ParticipantId, address: FarEnd) {
-        if self.by_address.get(&address) == Some(&participant) {
+    /// `transport` sends to `address`: it authenticated what came from there.
+    pub(crate) fn learn_address(&mut self, transport: TransportId, address: FarEnd) {
+        if self.by_address.get(&address) == Some(&transport) {
             return;
         }
-        let known = self.addresses.entry(participant).or_default();
+        let known = self.addresses.entry(transport).or_default();
         if known.len() == MAX_ADDRESSES {
             let oldest = known.remove(0);
             self.by_address.remove(&oldest);
         }
         known.push(address);
-        if let Some(former) = self.by_address.insert(address, participant)
+        if let Some(former) = self.by_address.insert(address, transport)
             && let Some(addresses) = self.addresses.get_mut(&former)
-            && former != participant
+            && former != transport
         {
             addresses.retain(|kept| *kept != address);
         }
@@ -91,14 +92,17 @@ impl Demux {
 
     /// `participant` is gone. Returns the user names that nobody answers at any more.
     pub(crate) fn forget(&mut self, participant: ParticipantId) -> Vec<String> {
-        for address in self.addresses.remove(&participant).unwrap_or_default() {
-            self.by_address.remove(&address);
+        let mut forgotten = Vec::new();
+        for transport in TransportId::all(participant) {
+            for address in self.addresses.remove(&transport).unwrap_or_default() {
+                self.by_address.remove(&address);
+            }
+            forgotten.extend(self.ufrags.remove(&transport).unwrap_or_default());
         }
-        let ufrags = self.ufrags.remove(&participant).unwrap_or_default();
-        for ufrag in &ufrags {
+        for ufrag in &forgotten {
             self.by_ufrag.remove(ufrag);
         }
-        ufrags
+        forgotten
     }
 }
 
@@ -136,9 +140,14 @@ impl std::hash::Hasher for AddressHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transports::Role;
 
-    const ANN: ParticipantId = ParticipantId(1);
-    const BOB: ParticipantId = ParticipantId(2);
+    const ANN: TransportId = publishing(1);
+    const BOB: TransportId = publishing(2);
+
+    const fn publishing(participant: u64) -> TransportId {
+        TransportId { participant: ParticipantId(participant), role: Role::Publishing }
+    }
 
     fn address(port: u16) -> FarEnd {
         (Protocol::Udp, SocketAddr::from(([127, 0, 0, 1], port)))
@@ -185,9 +194,9 @@ mod tests {
         let mut demux = Demux::default();
         demux.learn_address(ANN, address(1));
         demux.learn_address(BOB, address(1));
-        demux.forget(ANN);
+        demux.forget(ANN.participant);
         assert_eq!(demux.route(address(1), &[]), Some(BOB));
-        demux.forget(BOB);
+        demux.forget(BOB.participant);
         assert_eq!(demux.route(address(1), &[]), None);
     }
 
@@ -232,7 +241,22 @@ mod tests {
             assert_eq!(demux.learn_ufrag(ANN, &restart.to_string()).forgotten, None);
         }
         assert_eq!(demux.learn_ufrag(ANN, "new").forgotten.as_deref(), Some("0"));
-        assert_eq!(demux.forget(ANN).len(), MAX_UFRAGS);
-        assert!(demux.forget(ANN).is_empty());
+        assert_eq!(demux.forget(ANN.participant).len(), MAX_UFRAGS);
+        assert!(demux.forget(ANN.participant).is_empty());
+    }
+
+    #[test]
+    fn two_transports_of_one_participant_are_told_apart_and_forgotten_together() {
+        let mut demux = Demux::default();
+        let receiving = TransportId { role: Role::Receiving, ..ANN };
+        demux.learn_ufrag(ANN, "up");
+        demux.learn_ufrag(receiving, "down");
+        demux.learn_address(ANN, address(1));
+        demux.learn_address(receiving, address(2));
+        assert_eq!(demux.route(address(3), &binding_request("down:theirs")), Some(receiving));
+        assert_eq!(demux.route(address(1), &[0x80; 100]), Some(ANN));
+        assert_eq!(demux.route(address(2), &[0x80; 100]), Some(receiving));
+        assert_eq!(demux.forget(ANN.participant), ["up", "down"]);
+        assert_eq!(demux.route(address(2), &[0x80; 100]), None);
     }
 }

@@ -1,4 +1,6 @@
-//! What a client says when it opens a connection, decoded from the URL of `/rtc/v1`.
+//! What a client says when it opens a connection, decoded from the URL of `/rtc/v1` or `/rtc`.
+
+mod query;
 
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -12,6 +14,7 @@ use prost::Message as _;
 
 use crate::limits::OverLimit;
 use crate::token::Grant;
+pub use query::from_query;
 
 /// Largest join request, in bytes and after decompression: LiveKit's limit. What honest clients
 /// send is an offer and, on a reconnect, two descriptions of what they had: some tens of KiB.
@@ -31,12 +34,24 @@ pub struct JoinAttempt {
     /// way for its media, if it is public and not known already (see [`crate::reached`]): a lie leads nobody
     /// else astray.
     pub reached_at: Option<IpAddr>,
+    /// How many peer connections the client makes.
+    pub peer_connections: PeerConnections,
+}
+
+/// How many peer connections a client makes to one room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PeerConnections {
+    /// One, on which it offers: `/rtc/v1`.
+    #[default]
+    One,
+    /// One on which it offers and publishes, and one on which the server offers and it receives: `/rtc`.
+    Two,
 }
 
 impl JoinAttempt {
     /// Lays what the request says about the participant (metadata, attributes) over what the token
     /// says, if the grant allows it. An empty value deletes no attribute of the token.
-    /// [`JoinAttempt::reached_at`] is for the caller to set, if it knows.
+    /// [`JoinAttempt::reached_at`] and [`JoinAttempt::peer_connections`] are for the caller to set, if it knows.
     pub fn new(
         mut grant: Grant,
         request: JoinRequest,
@@ -57,7 +72,8 @@ impl JoinAttempt {
         }
         crate::limits::check_join(&request)?;
         crate::limits::check_description(&grant.name, &grant.metadata, &grant.attributes)?;
-        Ok(Self { grant, request, from_loopback, reached_at: None })
+        let peer_connections = PeerConnections::One;
+        Ok(Self { grant, request, from_loopback, reached_at: None, peer_connections })
     }
 }
 
@@ -85,6 +101,9 @@ pub enum JoinError {
     /// Larger than [`MAX_JOIN_REQUEST_BYTES`], before or after decompression.
     #[error("join request too large: more than {MAX_JOIN_REQUEST_BYTES} bytes")]
     TooLarge,
+    /// The attributes in the query of `/rtc` are not base64url of a JSON object of texts.
+    #[error("attributes is not base64url of a JSON object of texts")]
+    Attributes,
     /// Brings metadata or attributes of its own without the grant to do so.
     #[error("the token does not allow setting metadata or attributes (video.canUpdateOwnMetadata)")]
     MayNotDescribeItself,

@@ -42,6 +42,7 @@ pub mod token;
 mod track_info;
 pub mod transmit;
 mod transport;
+mod transports;
 mod variant;
 
 pub use clock::WallClock;

@@ -21,6 +21,7 @@ use crate::room::RosterBudget;
 use crate::subscription::{ReceivingSections, Subscription};
 use crate::token::Grant;
 use crate::transport::{Channel, Section, Transport};
+use crate::transports::{OffersMade, ReceivingTransport, Role, Transports};
 
 /// See the module text.
 #[derive(Debug)]
@@ -32,9 +33,9 @@ pub(crate) struct Participant {
     /// Its WebSocket; `None` while it is being replaced.
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) whereabouts: Whereabouts,
-    /// Its media.
+    /// Its media, or what of it goes by the transport on which its client offers.
     pub(crate) session: SessionKey,
-    /// Media may flow.
+    /// Its primary transport is connected, or once was.
     pub(crate) connected: bool,
     pub(crate) publications: BTreeMap<TrackSid, Publication>,
     pub(crate) subscriptions: BTreeMap<TrackSid, Subscription>,
@@ -52,7 +53,7 @@ pub(crate) struct Participant {
 #[derive(Debug)]
 pub(crate) enum Whereabouts {
     /// To this part of the room.
-    Here(Box<Transport>),
+    Here(Box<Transports>),
     /// To another part, reached by this link: what is known of it here was told by that part.
     Beyond(LinkId),
 }
@@ -114,20 +115,63 @@ impl Participant {
             || !self.data.tracks.published.is_empty()
     }
 
-    /// Its transport, if it is connected to this part.
-    pub(crate) fn transport(&self) -> Option<&Transport> {
+    /// Its transports, if it is connected to this part.
+    pub(crate) fn transports(&self) -> Option<&Transports> {
         match &self.whereabouts {
-            Whereabouts::Here(transport) => Some(transport),
+            Whereabouts::Here(transports) => Some(transports),
             Whereabouts::Beyond(_) => None,
         }
     }
 
     /// The same to be changed.
-    pub(crate) fn transport_mut(&mut self) -> Option<&mut Transport> {
+    pub(crate) fn transports_mut(&mut self) -> Option<&mut Transports> {
         match &mut self.whereabouts {
-            Whereabouts::Here(transport) => Some(transport),
+            Whereabouts::Here(transports) => Some(transports),
             Whereabouts::Beyond(_) => None,
         }
+    }
+
+    /// Its transport of that role.
+    pub(crate) fn transport(&self, role: Role) -> Option<&Transport> {
+        self.transports()?.get(role)
+    }
+
+    /// The same to be changed.
+    pub(crate) fn transport_mut(&mut self, role: Role) -> Option<&mut Transport> {
+        self.transports_mut()?.get_mut(role)
+    }
+
+    /// The transport by which it receives and nothing else, if it has one.
+    pub(crate) fn receiving_transport(&self) -> Option<&ReceivingTransport> {
+        self.transports()?.receiving.as_deref()
+    }
+
+    /// The offers that are made to it, if it has such a transport.
+    pub(crate) fn offers_mut(&mut self) -> Option<&mut OffersMade> {
+        Some(&mut self.transports_mut()?.receiving.as_mut()?.offers)
+    }
+
+    /// The media of its transport of that role.
+    pub(crate) fn session_of(&self, role: Role) -> SessionKey {
+        match role {
+            Role::Publishing => self.session,
+            Role::Receiving => self.receiving_session(),
+        }
+    }
+
+    /// Where what it receives goes.
+    pub(crate) fn receiving_session(&self) -> SessionKey {
+        self.receiving_transport().map_or(self.session, |receiving| receiving.session)
+    }
+
+    /// The transport by which it receives; everything, if it has only one.
+    pub(crate) fn receives_by(&self) -> Role {
+        self.transports().map_or(Role::Publishing, Transports::receiving_role)
+    }
+
+    /// Media can be sent to it.
+    pub(crate) fn can_receive_media(&self) -> bool {
+        self.receiving_transport().map_or(self.connected, |receiving| receiving.connected)
     }
 
     /// The link behind which it is connected, if not to this part.
@@ -146,7 +190,8 @@ impl Participant {
         policy: &DataPolicy,
         now: Instant,
     ) {
-        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        let Whereabouts::Here(transports) = &mut self.whereabouts else { return };
+        let transport = transports.primary_mut();
         let outflow = &mut self.data.outflow;
         match channel {
             Channel::Reliable => outflow.send_reliable(transport, message, policy, now),
@@ -158,15 +203,16 @@ impl Participant {
 
     /// Sends a packet of a data track, if it is connected to this part and takes it in time.
     pub(crate) fn send_data_packet(&mut self, packet: &[u8], policy: &DataPolicy, now: Instant) {
-        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        let Whereabouts::Here(transports) = &mut self.whereabouts else { return };
+        let transport = transports.primary_mut();
         self.data.outflow.send_lossy(transport, Channel::DataTrack, packet, policy, now);
     }
 
     /// Sends data that waits, as far as there is room.
     pub(crate) fn flush_data(&mut self, now: Instant) {
-        let Whereabouts::Here(transport) = &mut self.whereabouts else { return };
+        let Whereabouts::Here(transports) = &mut self.whereabouts else { return };
         if self.data.outflow.is_waiting() {
-            self.data.outflow.flush(transport, now);
+            self.data.outflow.flush(transports.primary_mut(), now);
         }
     }
 
@@ -183,7 +229,8 @@ impl Participant {
     /// The subscription that `section` carried is over.
     pub(crate) fn release(&mut self, section: Section) {
         self.receiving.release(section);
-        if let Some(transport) = self.transport_mut() {
+        let role = self.receives_by();
+        if let Some(transport) = self.transport_mut(role) {
             transport.renew_stream(section);
         }
     }

@@ -20,6 +20,7 @@ mod moves;
 mod negotiation;
 mod news;
 mod notices;
+mod offering;
 mod people;
 mod presence;
 mod remote;
@@ -33,7 +34,7 @@ mod telling;
 mod tokens;
 mod tracks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use livekit_protocol as proto;
@@ -57,6 +58,7 @@ use crate::speakers::Speakers;
 use crate::timers::Timers;
 use crate::token::Grant;
 use crate::transport::{Channel, TransportEvent, TransportOutput};
+use crate::transports::TransportId;
 use administration::FromOutside;
 pub(crate) use admission::Newcomer;
 use lifetime::Lifetime;
@@ -84,6 +86,8 @@ pub(crate) struct Room {
     timers: Timers<Timer>,
     /// Participants whose transports may have outputs.
     touched: Vec<ParticipantId>,
+    /// Participants who may have to be made an offer.
+    to_offer: BTreeSet<ParticipantId>,
     outputs: VecDeque<RoomOutput>,
     clock: WallClock,
     rng: fastrand::Rng,
@@ -116,7 +120,7 @@ const SIF_TRAILER_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) enum RoomOutput {
     Transmit {
-        from: ParticipantId,
+        from: TransportId,
         route: Route,
         payload: Vec<u8>,
     },
@@ -150,9 +154,9 @@ pub(crate) enum RoomOutput {
         grant: Box<Grant>,
         moved: Option<Box<proto::RoomMovedResponse>>,
     },
-    /// STUN checks with this user name are for this participant.
+    /// STUN checks with this user name are for this transport.
     Reachable {
-        participant: ParticipantId,
+        transport: TransportId,
         ufrag: String,
     },
     /// The answer to what the server API asked.
@@ -172,14 +176,14 @@ pub(crate) enum RoomOutput {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Transport(ParticipantId),
+    Transport(TransportId),
     Liveness(ParticipantId),
     /// Media must have connected by then.
     Join(ParticipantId),
     Media,
     /// A publisher may have to be told what is wanted.
     Demand(ParticipantId),
-    /// An offer that was asked for may have to be asked for again.
+    /// An offer that was asked for may have to be asked for again; one that was made should be answered.
     Negotiation(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
     Roster(ParticipantId),
@@ -236,6 +240,7 @@ impl Room {
             cuts: BTreeMap::new(),
             timers: Timers::new(),
             touched: Vec::new(),
+            to_offer: BTreeSet::new(),
             outputs: VecDeque::new(),
             clock,
             rng,
@@ -279,6 +284,7 @@ impl Room {
     ) -> Result<(), Refusal> {
         match command {
             Command::Offer { sdp, id } => self.handle_offer(from, &sdp, id, now)?,
+            Command::Answer { sdp, id } => self.accept_answer(from, &sdp, id, now)?,
             Command::AddTrack(request) => self.add_track(from, &request)?,
             Command::Mute { track, muted } => self.set_muted(from, &track, muted, now)?,
             Command::Subscribe { tracks, wanted } => {
@@ -315,14 +321,15 @@ impl Room {
     /// A datagram for a participant of this room, of ICE or DTLS: media is [`Room::handle_media`]'s.
     pub(crate) fn handle_datagram(
         &mut self,
-        to: ParticipantId,
+        to: TransportId,
         route: Route,
         payload: &[u8],
         now: Instant,
     ) {
+        let TransportId { participant: to, role } = to;
         let Some(participant) = self.participants.get_mut(&to) else { return };
         participant.liveness.handle_media(now);
-        if let Some(transport) = participant.transport_mut() {
+        if let Some(transport) = participant.transport_mut(role) {
             transport.handle_datagram(route, payload, now);
         }
         participant.flush_data(now);
@@ -345,9 +352,9 @@ impl Room {
 
     fn handle_timer(&mut self, timer: Timer, now: Instant) {
         match timer {
-            Timer::Transport(id) => {
+            Timer::Transport(TransportId { participant: id, role }) => {
                 if let Some(participant) = self.participants.get_mut(&id)
-                    && let Some(transport) = participant.transport_mut()
+                    && let Some(transport) = participant.transport_mut(role)
                 {
                     transport.handle_timeout(now);
                     participant.flush_data(now);
@@ -384,38 +391,53 @@ impl Room {
         self.outputs.pop_front()
     }
 
-    /// Drains every transport that was touched, until none has anything to say.
+    /// Drains every transport that was touched, and makes the offers that are due, until none has anything to say.
     fn settle(&mut self, now: Instant) {
-        while let Some(id) = self.touched.pop() {
-            while let Some(output) =
-                self.participants.get_mut(&id).and_then(|one| one.transport_mut()?.poll_output())
-            {
-                match output {
-                    TransportOutput::Transmit { route, payload } => {
-                        let transmit = RoomOutput::Transmit { from: id, route, payload };
-                        self.outputs.push_back(transmit);
-                    }
-                    TransportOutput::Event(event) => self.handle_transport_event(id, event, now),
+        loop {
+            if let Some(id) = self.touched.pop() {
+                for id in TransportId::all(id) {
+                    self.settle_transport(id, now);
                 }
-            }
-            if let Some(transport) = self.participants.get(&id).and_then(Participant::transport) {
-                self.timers.set(Timer::Transport(id), transport.poll_timeout());
+            } else if let Some(id) = self.to_offer.pop_first() {
+                self.offer_if_needed(id, now);
+            } else {
+                break;
             }
         }
         self.timers.set(Timer::Media, self.media.poll_timeout());
     }
 
-    fn handle_transport_event(&mut self, id: ParticipantId, event: TransportEvent, now: Instant) {
+    fn settle_transport(&mut self, id: TransportId, now: Instant) {
+        let of = |room: &mut Self| {
+            room.participants.get_mut(&id.participant)?.transport_mut(id.role)?.poll_output()
+        };
+        while let Some(output) = of(self) {
+            match output {
+                TransportOutput::Transmit { route, payload } => {
+                    let transmit = RoomOutput::Transmit { from: id, route, payload };
+                    self.outputs.push_back(transmit);
+                }
+                TransportOutput::Event(event) => self.handle_transport_event(id, event, now),
+            }
+        }
+        let participant = self.participants.get(&id.participant);
+        if let Some(transport) = participant.and_then(|one| one.transport(id.role)) {
+            self.timers.set(Timer::Transport(id), transport.poll_timeout());
+        }
+    }
+
+    fn handle_transport_event(&mut self, from: TransportId, event: TransportEvent, now: Instant) {
+        let TransportId { participant: id, role } = from;
         match event {
-            TransportEvent::Connected => self.handle_connected(id, now),
+            TransportEvent::Connected => self.handle_connected(id, role, now),
             TransportEvent::Keys(keys) => {
                 if let Some(participant) = self.participants.get(&id) {
-                    self.media.set_keys(participant.session, &keys, now);
+                    self.media.set_keys(participant.session_of(role), &keys, now);
                 }
             }
             TransportEvent::Path(path) => {
                 if let Some(participant) = self.participants.get(&id) {
-                    self.media.set_path(participant.session, Some(path));
+                    self.media.set_path(participant.session_of(role), Some(path));
                 }
             }
             // Nothing revives it: a participant that is still there joins again.

@@ -17,7 +17,7 @@ use proto::leave_request::Action;
 use crate::clock::WallClock;
 use crate::demux::{self, Demux};
 use crate::ids::{ConnectionId, Origin, ParticipantId, RoomName};
-use crate::join::JoinAttempt;
+use crate::join::{JoinAttempt, PeerConnections};
 use crate::link::LinkMessage;
 use crate::media::MediaDrops;
 use crate::output::{Output, SfuEvent};
@@ -176,12 +176,14 @@ impl Sfu {
         let wanted = room_policy::begun_by(&attempt.grant);
         let key = self.room(&wanted, now);
         let id = ParticipantId(self.next_id());
-        let transport =
-            self.transports.transport(&self.addresses_for(&attempt), self.rng.fork(), now);
+        let (factory, addresses) = (&self.transports, self.addresses_for(&attempt));
+        let transport = factory.transport(&addresses, self.rng.fork(), now);
+        let receiving = (attempt.peer_connections == PeerConnections::Two)
+            .then(|| factory.offering_transport(&addresses, self.rng.fork(), now));
         self.homes.insert(id, key);
         self.connections.insert(connection, id);
         if let Some(room) = self.rooms.get_mut(&key) {
-            room.admit(Newcomer { id, connection, attempt, transport }, now);
+            room.admit(Newcomer { id, connection, attempt, transport, receiving }, now);
         }
         self.settle(key);
     }
@@ -213,7 +215,7 @@ impl Sfu {
             self.drops.unroutable += 1;
             return;
         };
-        let Some(key) = self.homes.get(&id).copied() else { return };
+        let Some(key) = self.homes.get(&id.participant).copied() else { return };
         if demux::is_media(payload) {
             if let Some(room) = self.rooms.get_mut(&key) {
                 room.handle_media(id, payload, now);
@@ -408,8 +410,8 @@ impl Sfu {
                 }
                 RoomOutput::Agents(request) => self.outputs.push_back(Output::Agents(request)),
                 RoomOutput::Notice(event) => self.outputs.push_back(Output::Notice(event)),
-                RoomOutput::Reachable { participant, ufrag } => {
-                    let learned = self.demux.learn_ufrag(participant, &ufrag);
+                RoomOutput::Reachable { transport, ufrag } => {
+                    let learned = self.demux.learn_ufrag(transport, &ufrag);
                     if let Some(ufrag) = learned.forgotten {
                         self.outputs.push_back(Output::Unreachable { ufrag });
                     }

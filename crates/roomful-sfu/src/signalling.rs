@@ -20,8 +20,10 @@ pub(crate) use render::{ServerFacts, render};
 /// What a participant asks of its room.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// An SDP offer of its one peer connection.
+    /// An SDP offer of its one peer connection, or of the one it publishes by.
     Offer { sdp: String, id: u32 },
+    /// The SDP answer to an offer it was made.
+    Answer { sdp: String, id: u32 },
     /// A track it is about to publish.
     AddTrack(Box<proto::AddTrackRequest>),
     /// Its own track falls silent or speaks again.
@@ -111,6 +113,8 @@ pub(crate) enum Change {
     TrackUnpublished(TrackSid),
     /// The answer to your offer, and whose track each section carries.
     Answered { sdp: String, id: u32, tracks: Vec<(String, TrackSid)> },
+    /// An offer of the peer connection you receive by, and whose track each section carries.
+    Offered { sdp: String, id: u32, tracks: Vec<(String, TrackSid)> },
     /// Make this many more sections for receiving, and offer.
     SectionsNeeded { audio: u32, video: u32 },
     /// This much of your track is wanted, in each of its codecs.
@@ -165,6 +169,9 @@ pub(crate) struct Welcome {
     pub(crate) sif_trailer: Vec<u8>,
     /// It may begin to publish at once.
     pub(crate) may_publish: bool,
+    /// It is in once the peer connection it receives by is connected; the one it publishes by may come later, or not at
+    /// all.
+    pub(crate) receives_first: bool,
 }
 
 /// Why a command is not carried out, in words its sender can act on.
@@ -204,6 +211,7 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
     };
     Ok(match message {
         Incoming::Offer(offer) => Command::Offer { sdp: offer.sdp, id: offer.id },
+        Incoming::Answer(answer) => Command::Answer { sdp: answer.sdp, id: answer.id },
         Incoming::AddTrack(request) => Command::AddTrack(Box::new(request)),
         Incoming::Mute(mute) => Command::Mute { track: TrackSid::new(mute.sid), muted: mute.muted },
         Incoming::Subscription(update) => Command::Subscribe {
@@ -227,7 +235,6 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         Incoming::UpdateLayers(_) => Command::Nothing,
         Incoming::Trickle(_) => Command::Nothing,
         Incoming::SyncState(state) => Command::SyncState(Box::new(state)),
-        Incoming::Answer(_) => return Err(unsupported("an answer: this server makes no offers")),
         Incoming::SubscriptionPermission(said) => Command::SetAudience(said),
         Incoming::Simulate(simulate) => Command::Simulate(scenario(simulate.scenario)?),
         Incoming::StoreDataBlobRequest(request) => Command::StoreBlob(request),

@@ -7,8 +7,9 @@ use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::FeedKey;
 use crate::signalling::Wishes;
-use crate::transport::Section;
 use crate::transport::offer::{OfferedSection, SectionKind};
+use crate::transport::offering::{section_name, section_of};
+use crate::transport::{MAX_SECTIONS, Section};
 use crate::variant::CodecIndex;
 
 /// See the module text.
@@ -26,7 +27,7 @@ pub(crate) struct Subscription {
     pub(crate) feed: Option<FeedKey>,
 }
 
-/// The receiving sections of one participant's offer: each carries one subscription after another, with a
+/// The receiving sections of one participant, which it offers or is offered: each carries one subscription after another, with a
 /// fresh feed and a fresh SSRC for each. Chromium decodes a second track under the first one's SSRC, and
 /// shows nothing of it.
 #[derive(Debug, Default)]
@@ -42,15 +43,17 @@ pub(crate) struct ReceivingSection {
 }
 
 /// A browser raises a track only where a section turns from inactive to sending. So one whose subscription
-/// ended must be answered inactive once before it can carry another.
+/// ended must be answered, or offered, inactive once before it can carry another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Inactive in the last answer.
     Spare,
     /// Carries this track.
     Carrying(TrackSid),
-    /// Its subscription ended after the last answer.
+    /// Its subscription ended after the last answer, or the last offer to the participant.
     Ended,
+    /// Inactive in an offer to the participant that is not answered yet.
+    Ending,
 }
 
 impl ReceivingSections {
@@ -114,7 +117,39 @@ impl ReceivingSections {
         }
     }
 
-    /// Whether the last answer still shows a subscription that ended.
+    /// Adds a section that the next offer to the participant has behind all others; `None` if it has as many as it may.
+    pub(crate) fn add(&mut self, kind: MediaKind) -> Option<Section> {
+        // The data section is one more.
+        if self.sections.len() + 1 >= MAX_SECTIONS {
+            return None;
+        }
+        let section = section_of(self.sections.len());
+        let added = ReceivingSection { mid: section_name(section), kind, state: State::Spare };
+        self.sections.insert(section, added);
+        Some(section)
+    }
+
+    /// An offer is made to the participant: sections whose subscriptions ended are inactive in it. Returns the kind of
+    /// each section, in their order.
+    pub(crate) fn handle_offering(&mut self) -> Vec<(Section, MediaKind)> {
+        for section in self.sections.values_mut() {
+            if section.state == State::Ended {
+                section.state = State::Ending;
+            }
+        }
+        self.sections.iter().map(|(section, of)| (*section, of.kind)).collect()
+    }
+
+    /// The participant answered the last offer.
+    pub(crate) fn handle_accepted(&mut self) {
+        for section in self.sections.values_mut() {
+            if section.state == State::Ending {
+                section.state = State::Spare;
+            }
+        }
+    }
+
+    /// Whether the last answer, or offer to the participant, still shows a subscription that ended.
     pub(crate) fn any_ended(&self) -> bool {
         self.sections.values().any(|section| section.state == State::Ended)
     }
@@ -141,8 +176,9 @@ impl ReceivingSections {
     }
 
     /// Every section in use: its mid and its track.
-    pub(crate) fn carrying(&self) -> impl Iterator<Item = (&str, &TrackSid)> {
-        self.sections.values().filter_map(|section| Some((section.mid.as_str(), section.track()?)))
+    pub(crate) fn named_tracks(&self) -> Vec<(String, TrackSid)> {
+        let sections = self.sections.values();
+        sections.filter_map(|one| Some((one.mid.clone(), one.track()?.clone()))).collect()
     }
 }
 
@@ -150,7 +186,7 @@ impl ReceivingSection {
     fn track(&self) -> Option<&TrackSid> {
         match &self.state {
             State::Carrying(track) => Some(track),
-            State::Spare | State::Ended => None,
+            State::Spare | State::Ended | State::Ending => None,
         }
     }
 }
@@ -188,6 +224,31 @@ mod tests {
         assert_ne!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
         sections.handle_answered();
         assert_eq!(sections.assign(&TrackSid::new("TR_c"), MediaKind::Video), Some(first));
+    }
+
+    #[test]
+    fn a_section_that_is_offered_inactive_carries_another_track_only_once_that_is_answered() {
+        let mut sections = ReceivingSections::default();
+        assert_eq!(sections.assign(&TrackSid::new("TR_a"), MediaKind::Video), None);
+        let first = sections.add(MediaKind::Video).unwrap();
+        assert_eq!(first, Section::from_index(1), "behind the data section");
+        sections.assign(&TrackSid::new("TR_a"), MediaKind::Video);
+        assert_eq!(sections.handle_offering(), [(first, MediaKind::Video)]);
+        // It ends while the offer that shows it is on its way.
+        sections.release(first);
+        sections.handle_accepted();
+        assert!(sections.any_ended(), "the client still shows it");
+        sections.handle_offering();
+        assert_eq!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), None);
+        sections.handle_accepted();
+        assert_eq!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
+    }
+
+    #[test]
+    fn a_participant_is_offered_no_more_sections_than_it_may_have() {
+        let mut sections = ReceivingSections::default();
+        let added = std::iter::from_fn(|| sections.add(MediaKind::Audio)).count();
+        assert_eq!(added, MAX_SECTIONS - 1);
     }
 
     #[test]

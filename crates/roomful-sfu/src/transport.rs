@@ -8,9 +8,11 @@ pub(crate) mod answer;
 mod keys;
 mod negotiated;
 pub(crate) mod offer;
+pub(crate) mod offering;
 mod path;
 mod unwanted;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
 use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
 use offer::{OfferedSection, read_sections};
+use offering::{Offering, Templates};
 use path::Path;
 use unwanted::without_codecs;
 
@@ -36,6 +39,8 @@ use unwanted::without_codecs;
 pub(crate) struct TransportFactory {
     provider: Arc<CryptoProvider>,
     certificate: DtlsCert,
+    /// Made with the first transport that offers.
+    templates: OnceCell<Templates>,
 }
 
 /// One m-line, by its place in the SDP: the place never changes while the transport lives (RFC 8829 §5.2.2).
@@ -48,6 +53,8 @@ pub(crate) struct Transport {
     sections: Vec<OfferedSection>,
     channels: BTreeMap<Channel, ChannelId>,
     unlabelled_answer: String,
+    /// What it offers, on a transport that does.
+    offering: Option<Box<Offering>>,
     negotiated: Arc<Negotiated>,
     path: Path,
     /// Draws SSRCs.
@@ -56,7 +63,7 @@ pub(crate) struct Transport {
     timeout: Instant,
 }
 
-/// The data channels LiveKit clients open, by label.
+/// The data channels between LiveKit's clients and servers, by label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Channel {
     /// `_reliable`: ordered, retransmitted.
@@ -121,7 +128,7 @@ pub(crate) enum OfferError {
 /// Bounds what one participant can make the server keep. Every remote track takes a section at a
 /// subscriber: smaller limits room size (two tracks a participant: 500 participants), larger lets one
 /// offer cost megabytes.
-const MAX_SECTIONS: usize = 1_000;
+pub(crate) const MAX_SECTIONS: usize = 1_000;
 
 /// Bytes of one data message, announced in the answer (`a=max-message-size`, RFC 8841 §6): what every browser
 /// takes. A larger one would hold up smaller ones of others, a smaller one breaks clients that send whole files.
@@ -152,7 +159,7 @@ impl TransportFactory {
     pub(crate) fn new() -> Option<Self> {
         let provider = Arc::new(keys::tapped(str0m::crypto::from_feature_flags()));
         let certificate = provider.dtls_provider.generate_certificate()?;
-        Some(Self { provider, certificate })
+        Some(Self { provider, certificate, templates: OnceCell::new() })
     }
 
     /// A transport that can be reached at `addresses`, the most wanted first, whose SSRCs `rng` draws.
@@ -162,7 +169,48 @@ impl TransportFactory {
         rng: fastrand::Rng,
         now: Instant,
     ) -> Transport {
-        let mut rtc = RtcConfig::new()
+        let mut rtc = self.rtc(now);
+        for (protocol, address) in addresses {
+            match candidate(*protocol, *address) {
+                Ok(candidate) => {
+                    rtc.add_local_candidate(candidate);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an address is no ICE candidate and is left out")
+                }
+            }
+        }
+        let mut transport = Transport {
+            rtc,
+            sections: Vec::new(),
+            channels: BTreeMap::new(),
+            unlabelled_answer: String::new(),
+            offering: None,
+            negotiated: Arc::default(),
+            path: Path::default(),
+            rng,
+            outputs: VecDeque::new(),
+            timeout: now,
+        };
+        transport.drain();
+        transport
+    }
+
+    /// The same, for a client that receives by a transport of its own: this server offers on it
+    /// ([`Transport::make_offer`]), and the client nothing.
+    pub(crate) fn offering_transport(
+        &self,
+        addresses: &[(Protocol, SocketAddr)],
+        rng: fastrand::Rng,
+        now: Instant,
+    ) -> Transport {
+        let templates = self.templates.get_or_init(|| Templates::of(self.rtc(now)));
+        let offering = Some(Box::new(Offering::new(templates.clone())));
+        Transport { offering, ..self.transport(addresses, rng, now) }
+    }
+
+    fn rtc(&self, now: Instant) -> Rtc {
+        RtcConfig::new()
             .set_crypto_provider(self.provider.clone())
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(true)
@@ -179,30 +227,7 @@ impl TransportFactory {
             .enable_h264(true)
             .enable_vp9(true)
             .enable_av1(true)
-            .build(now);
-        for (protocol, address) in addresses {
-            match candidate(*protocol, *address) {
-                Ok(candidate) => {
-                    rtc.add_local_candidate(candidate);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "an address is no ICE candidate and is left out")
-                }
-            }
-        }
-        let mut transport = Transport {
-            rtc,
-            sections: Vec::new(),
-            channels: BTreeMap::new(),
-            unlabelled_answer: String::new(),
-            negotiated: Arc::default(),
-            path: Path::default(),
-            rng,
-            outputs: VecDeque::new(),
-            timeout: now,
-        };
-        transport.drain();
-        transport
+            .build(now)
     }
 }
 
@@ -291,7 +316,7 @@ impl Transport {
             tracing::trace!("a datagram of no known protocol is dropped");
             return;
         };
-        self.path.handle_datagram(route, payload);
+        self.path.handle_datagram(payload);
         let proto = match route.protocol {
             Protocol::Udp => net::Protocol::Udp,
             Protocol::Tcp => net::Protocol::Tcp,
@@ -312,15 +337,16 @@ impl Transport {
         self.drain();
     }
 
-    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own in the next answer.
+    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own in the next answer, or, where
+    /// this server offers, in a later offer.
     pub(crate) fn renew_stream(&mut self, section: Section) {
         let repairs = |agreed: &NegotiatedSection| Some(agreed.outgoing?.repair.is_some());
         let Some(agreed) = self.negotiated.sections.get(section.index()) else { return };
         let Some(repairs) = repairs(agreed) else { return };
-        let renewed = self.new_ssrcs(repairs);
+        let renewed = self.offering.is_none().then(|| self.new_ssrcs(repairs));
         let negotiated = Arc::make_mut(&mut self.negotiated);
         if let Some(agreed) = negotiated.sections.get_mut(section.index()) {
-            agreed.outgoing = Some(renewed);
+            agreed.outgoing = renewed;
         }
     }
 

@@ -1,11 +1,13 @@
-//! `Client`: a virtual participant that behaves as `livekit-client` does over one peer connection: it alone
+//! `Client`: a virtual participant that behaves as `livekit-client` does. Over one peer connection it alone
 //! offers, prepares receiving sections in its first offer, adds some when asked, restarts ICE after a resume.
+//! Over two it offers the one it publishes by, and answers the server's offers of the one it receives by.
 //!
-//! Sans-IO as the core is: `handle_*` in, [`Client::poll_output`] out. The peer connection underneath is
+//! Sans-IO as the core is: `handle_*` in, [`Client::poll_output`] out. The peer connections underneath are
 //! `str0m`, here as the controlling side.
 
 mod negotiation;
 mod publishing;
+mod receiving;
 mod signalling;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,16 +17,16 @@ use std::time::{Duration, Instant};
 use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Request;
+use roomful_sfu::join::PeerConnections;
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::RtpPacket;
-use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
 
-use crate::media::Mark;
-use crate::reception::{Label, ReceivedPacket, Stream, TrackLog};
+use crate::reception::{Label, Stream, TrackLog};
 use negotiation::Negotiation;
 pub use publishing::{LocalTrack, TrackKey, TrackPlan};
+use receiving::Receiving;
 pub use signalling::{Farewell, Roster};
 
 /// Which browser's habits a client has.
@@ -58,14 +60,28 @@ pub struct JoinOptions {
     pub manual_subscription: bool,
     /// What it encodes and decodes.
     pub video: VideoCodecs,
+    /// How many peer connections it makes.
+    pub peer_connections: PeerConnections,
+}
+
+/// Which of a client's peer connections; each has a port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerConnection {
+    /// On which it offers; the only one, if there is only one.
+    Publishing,
+    /// On which the server offers.
+    Receiving,
 }
 
 /// See the module text.
 pub struct Client {
     options: JoinOptions,
     address: SocketAddr,
+    /// The peer connection on which it offers.
     rtc: Rtc,
     rtc_timeout: Instant,
+    /// The one on which the server offers.
+    receiving: Option<Box<Receiving>>,
     channels: Vec<(Channel, ChannelId)>,
     open_channels: Vec<Channel>,
     negotiation: Negotiation,
@@ -103,6 +119,8 @@ pub enum ClientOutput {
     Close,
     /// Send this datagram to the server.
     Transmit {
+        /// From the port of this peer connection.
+        from: PeerConnection,
         /// The server's address.
         destination: SocketAddr,
         /// UDP payload.
@@ -118,10 +136,16 @@ const INITIAL_SECTIONS: usize = 3;
 /// virtual time still.
 const SOONEST: Duration = Duration::from_micros(500);
 
+impl PeerConnection {
+    const ALL: [Self; 2] = [Self::Publishing, Self::Receiving];
+}
+
 impl Client {
     /// A client at `address` that has not joined yet.
     pub fn new(options: JoinOptions, address: SocketAddr, seed: u64, now: Instant) -> Self {
+        let two = options.peer_connections == PeerConnections::Two;
         let mut client = Self {
+            receiving: two.then(|| Box::new(Receiving::new(options.video, address, now))),
             address,
             rtc: peer_connection(options.video, now),
             options,
@@ -139,19 +163,19 @@ impl Client {
             outputs: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
         };
-        if let Ok(candidate) = Candidate::host(address, "udp") {
-            client.rtc.add_local_candidate(candidate);
-        }
+        add_candidate(&mut client.rtc, address);
         client.drain(now);
         client
     }
 
     /// Connects to the server, with the first offer if it is that kind of browser.
     pub fn join(&mut self, now: Instant) {
-        self.negotiation.need_sections(INITIAL_SECTIONS, INITIAL_SECTIONS);
-        let publisher_offer = match self.options.browser {
-            Browser::Chromium => self.make_offer(now),
-            Browser::Firefox => None,
+        let publisher_offer = match (self.options.peer_connections, self.options.browser) {
+            (PeerConnections::Two, _) => None,
+            (PeerConnections::One, browser) => {
+                self.negotiation.need_sections(INITIAL_SECTIONS, INITIAL_SECTIONS);
+                (browser == Browser::Chromium).then(|| self.make_offer(now)).flatten()
+            }
         };
         let request = proto::JoinRequest {
             client_info: Some(proto::ClientInfo {
@@ -181,15 +205,22 @@ impl Client {
         self.outputs.push_back(ClientOutput::Connect(Box::new(request)));
     }
 
-    /// A datagram arrived from the server.
-    pub fn handle_datagram(&mut self, source: SocketAddr, payload: &[u8], now: Instant) {
+    /// A datagram arrived from the server at the port of `at`.
+    pub fn handle_datagram(
+        &mut self,
+        at: PeerConnection,
+        source: SocketAddr,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        let Some((rtc, destination)) = self.rtc_at(at) else { return };
         let Ok(contents) = payload.try_into() else {
             self.violations.push("the server sent a datagram of no known protocol".into());
             return;
         };
-        let receive = Receive { proto: Protocol::Udp, source, destination: self.address, contents };
+        let receive = Receive { proto: Protocol::Udp, source, destination, contents };
         // What is refused here came late (of an ended section, an old ICE generation) or is garbage.
-        let _refused = self.rtc.handle_input(Input::Receive(now, receive));
+        let _refused = rtc.handle_input(Input::Receive(now, receive));
         self.drain(now);
     }
 
@@ -197,6 +228,10 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.rtc_timeout <= now {
             let _refused = self.rtc.handle_input(Input::Timeout(now));
+            self.drain(now);
+        }
+        if let Some(receiving) = self.receiving.as_mut().filter(|one| one.timeout <= now) {
+            let _refused = receiving.rtc.handle_input(Input::Timeout(now));
             self.drain(now);
         }
         self.negotiate_if_due(now);
@@ -207,7 +242,9 @@ impl Client {
     /// When [`Client::handle_timeout`] is next due.
     pub fn poll_timeout(&self, now: Instant) -> Instant {
         let stack = self.rtc_timeout.max(now + SOONEST);
-        let others = [self.negotiation.poll_timeout(), self.ping_at(), self.next_media_at()];
+        let receiving = self.receiving.as_ref().map(|one| one.timeout.max(now + SOONEST));
+        let others =
+            [receiving, self.negotiation.poll_timeout(), self.ping_at(), self.next_media_at()];
         others.into_iter().flatten().fold(stack, Instant::min)
     }
 
@@ -219,10 +256,11 @@ impl Client {
     /// Asks for a decodable start of a publication it receives (PLI).
     pub fn request_keyframe(&mut self, track: &str, now: Instant) {
         let Some(mid) = self.section_of(track) else { return };
-        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None) {
+        let rtc = self.receiving_rtc();
+        if let Some(stream) = rtc.direct_api().stream_rx_by_mid(mid, None) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
         }
-        let _refused = self.rtc.handle_input(Input::Timeout(now));
+        let _refused = rtc.handle_input(Input::Timeout(now));
         self.drain(now);
     }
 
@@ -248,6 +286,12 @@ impl Client {
     /// Whether media may flow.
     pub fn is_connected(&self) -> bool {
         self.rtc.is_connected()
+            && self.receiving.as_ref().is_none_or(|receiving| receiving.rtc.is_connected())
+    }
+
+    /// How many peer connections it makes.
+    pub fn peer_connections(&self) -> PeerConnections {
+        self.options.peer_connections
     }
 
     /// Whether a data channel is open.
@@ -311,39 +355,51 @@ impl Client {
     }
 
     fn drain(&mut self, now: Instant) {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.rtc_timeout = at;
-                    return;
-                }
-                Ok(Output::Transmit(transmit)) => self.outputs.push_back(ClientOutput::Transmit {
-                    destination: transmit.destination,
-                    payload: transmit.contents.into(),
-                }),
-                Ok(Output::Event(event)) => self.handle_event(event, now),
-                Err(error) => {
-                    // The server's farewell may come before the data channels are up: no harm to who leaves.
-                    if self.signalling.is_connected() {
-                        self.violations.push(format!("the peer connection failed: {error}"));
+        for from in PeerConnection::ALL {
+            while let Some(output) = self.next_output(from) {
+                match output {
+                    Ok(Output::Timeout(at)) => {
+                        self.set_timeout(from, at);
+                        break;
                     }
-                    self.rtc.disconnect();
-                    return;
+                    Ok(Output::Transmit(transmit)) => {
+                        self.outputs.push_back(ClientOutput::Transmit {
+                            from,
+                            destination: transmit.destination,
+                            payload: transmit.contents.into(),
+                        });
+                    }
+                    Ok(Output::Event(event)) => self.handle_event(from, event, now),
+                    Err(error) => {
+                        self.handle_failure(from, &error);
+                        break;
+                    }
                 }
             }
         }
     }
 
-    fn handle_event(&mut self, event: Event, now: Instant) {
+    fn next_output(&mut self, of: PeerConnection) -> Option<Result<Output, RtcError>> {
+        Some(self.rtc_at(of)?.0.poll_output())
+    }
+
+    fn handle_failure(&mut self, of: PeerConnection, error: &RtcError) {
+        // The server's farewell may come before the data channels are up: no harm to who leaves.
+        if self.signalling.is_connected() {
+            self.violations.push(format!("the peer connection failed: {error}"));
+        }
+        if let Some((rtc, _)) = self.rtc_at(of) {
+            rtc.disconnect();
+        }
+    }
+
+    fn handle_event(&mut self, of: PeerConnection, event: Event, now: Instant) {
         match event {
             Event::RtpPacket(packet) => self.handle_packet(&packet, now),
             Event::KeyframeRequest(request) => self.handle_keyframe_request(request),
-            Event::ChannelOpen(id, _) => {
-                let opened = self.channels.iter().filter(|(_, known)| *known == id);
-                self.open_channels.extend(opened.map(|(channel, _)| *channel));
-            }
+            Event::ChannelOpen(id, label) => self.handle_channel(of, id, &label),
             Event::ChannelData(data) => {
-                let channel = self.channels.iter().find(|(_, id)| *id == data.id);
+                let channel = self.channels_of(of).iter().find(|(_, id)| *id == data.id);
                 if channel.is_some_and(|(channel, _)| *channel == Channel::DataTrack) {
                     return self.data_packets.push(data.data);
                 }
@@ -356,33 +412,6 @@ impl Client {
             _ => {}
         }
     }
-
-    fn handle_packet(&mut self, packet: &RtpPacket, now: Instant) {
-        let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
-        let Some((mid, (video, stream))) =
-            mid.and_then(|mid| Some((mid, self.streams.get_mut(&mid)?)))
-        else {
-            self.violations.push("media outside every receiving section".into());
-            return;
-        };
-        let received = ReceivedPacket {
-            ssrc: *packet.header.ssrc,
-            seq: *packet.seq_no,
-            timestamp: packet.time.numer(),
-            payload: &packet.payload,
-            video: *video,
-            at: now,
-        };
-        match stream.handle_packet(&received) {
-            Ok(Some(mark)) => self.log(&mark, now),
-            Ok(None) => {}
-            Err(error) => self.violations.push(format!("section {mid}: {error}")),
-        }
-    }
-
-    fn log(&mut self, mark: &Mark, now: Instant) {
-        self.received.entry(mark.track.clone()).or_default().handle_mark(mark, now);
-    }
 }
 
 impl std::fmt::Debug for Client {
@@ -392,14 +421,29 @@ impl std::fmt::Debug for Client {
 }
 
 impl Channel {
+    const ALL: [Self; 3] = [Self::Lossy, Self::Reliable, Self::DataTrack];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Lossy => "_lossy",
+            Self::Reliable => "_reliable",
+            Self::DataTrack => "_data_track",
+        }
+    }
+
     fn config(self) -> ChannelConfig {
         let unreliable = Reliability::MaxRetransmits { retransmits: 0 };
-        let (label, ordered, reliability) = match self {
-            Self::Lossy => ("_lossy", false, unreliable),
-            Self::Reliable => ("_reliable", true, Reliability::Reliable),
-            Self::DataTrack => ("_data_track", false, unreliable),
+        let (ordered, reliability) = match self {
+            Self::Lossy | Self::DataTrack => (false, unreliable),
+            Self::Reliable => (true, Reliability::Reliable),
         };
-        ChannelConfig { label: label.into(), ordered, reliability, ..Default::default() }
+        ChannelConfig { label: self.label().into(), ordered, reliability, ..Default::default() }
+    }
+}
+
+fn add_candidate(rtc: &mut Rtc, address: SocketAddr) {
+    if let Ok(candidate) = Candidate::host(address, "udp") {
+        rtc.add_local_candidate(candidate);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `World`: one core, one network, many clients, and the one clock they share.
 
 mod api;
+mod connections;
 mod large;
 mod parts;
 mod wires;
@@ -18,8 +19,9 @@ use roomful_sfu::{
     Datagram, MediaAddress, RoomPolicy, Route, Seed, Sfu, SfuConfig, SfuEvent, WallClock,
 };
 
-use crate::client::{Client, ClientOutput, JoinOptions};
+use crate::client::{Client, ClientOutput, JoinOptions, PeerConnection};
 use crate::network::{Conditions, Direction, Network};
+pub use connections::Two;
 pub use large::LargeRooms;
 pub use parts::Spread;
 use parts::{HOME, LinkWires, Part, PartIndex};
@@ -57,9 +59,16 @@ pub(crate) struct Seat {
     /// After this the server must send it nothing more.
     pub(crate) gone: Option<Instant>,
     pub(crate) manual_subscription: bool,
-    public: SocketAddr,
+    public: PublicAddresses,
     connection: Option<ConnectionId>,
     wake: Instant,
+}
+
+/// Where a client's router has put its ports.
+#[derive(Debug, Clone, Copy)]
+struct PublicAddresses {
+    publishing: SocketAddr,
+    receiving: SocketAddr,
 }
 
 /// Whether the program behind a client runs.
@@ -190,7 +199,8 @@ impl World {
         self.network.set_conditions(id, Direction::Down, conditions, self.now);
         let [high, low] = u16::try_from(id.0 + 1).unwrap_or(u16::MAX).to_be_bytes();
         let private = SocketAddr::from(([10, 0, high, low], 5_000));
-        let public = self.new_public_address(id);
+        let public = self.new_public_addresses(id);
+        let options = connections::now(options, id);
         let manual_subscription = options.manual_subscription;
         let client = Client::new(options, private, self.rng.u64(..), self.now);
         self.seats.push(Seat {
@@ -268,9 +278,10 @@ impl World {
     /// The client's router forgets it: what it sends next comes from another address, and what was on its
     /// way to the old one is lost.
     pub fn rebind(&mut self, id: ClientId) {
-        let former = self.seats[id.0].public;
-        self.routes.remove(&former);
-        self.seats[id.0].public = self.new_public_address(id);
+        for former in self.seats[id.0].public.all() {
+            self.routes.remove(&former);
+        }
+        self.seats[id.0].public = self.new_public_addresses(id);
     }
 
     /// The client's program dies: its sockets close.
@@ -305,7 +316,7 @@ impl World {
 
     /// Sends a datagram from a client's address that its program would not send.
     pub fn send_datagram(&mut self, id: ClientId, payload: Vec<u8>) {
-        self.transmit(id, payload);
+        self.transmit(id, PeerConnection::Publishing, payload);
     }
 
     /// A datagram reaches the server from an address nobody uses.
@@ -406,7 +417,7 @@ impl World {
                         self.network.send_reliably(id, Direction::Up, closed, self.now);
                     }
                 }
-                ClientOutput::Transmit { payload, .. } => self.transmit(id, payload),
+                ClientOutput::Transmit { from, payload, .. } => self.transmit(id, from, payload),
             }
         }
         let now = self.now;
@@ -414,9 +425,9 @@ impl World {
         seat.wake = seat.client.poll_timeout(now);
     }
 
-    fn transmit(&mut self, id: ClientId, payload: Vec<u8>) {
+    fn transmit(&mut self, id: ClientId, from: PeerConnection, payload: Vec<u8>) {
         let bytes = payload.len();
-        let source = self.seats[id.0].public;
+        let source = self.seats[id.0].public.of(from);
         let arrival = Arrival::DatagramAtServer { source, payload };
         self.network.send(id, Direction::Up, bytes, arrival, self.now);
     }
@@ -436,15 +447,39 @@ impl World {
         seat.gone.get_or_insert(self.now + GONE_WITHIN);
     }
 
-    fn new_public_address(&mut self, id: ClientId) -> SocketAddr {
-        self.last_port += 1;
-        let public = SocketAddr::from(([198, 51, 100, 1], self.last_port));
-        self.routes.insert(public, id);
-        public
+    fn new_public_addresses(&mut self, id: ClientId) -> PublicAddresses {
+        let mut new = || {
+            self.last_port += 1;
+            let public = SocketAddr::from(([198, 51, 100, 1], self.last_port));
+            self.routes.insert(public, id);
+            public
+        };
+        PublicAddresses { publishing: new(), receiving: new() }
+    }
+}
+
+impl PublicAddresses {
+    fn all(self) -> [SocketAddr; 2] {
+        [self.publishing, self.receiving]
+    }
+
+    fn of(self, peer: PeerConnection) -> SocketAddr {
+        match peer {
+            PeerConnection::Publishing => self.publishing,
+            PeerConnection::Receiving => self.receiving,
+        }
     }
 }
 
 impl Seat {
+    /// Which of its ports its router has put behind that address.
+    fn port_at(&self, public: SocketAddr) -> Option<PeerConnection> {
+        let PublicAddresses { publishing, receiving } = self.public;
+        let ports =
+            [(publishing, PeerConnection::Publishing), (receiving, PeerConnection::Receiving)];
+        ports.into_iter().find(|(address, _)| *address == public).map(|(_, port)| port)
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.state == SeatState::Running
     }

@@ -8,8 +8,8 @@
 //! | `/api/version` | the server's name and version |
 //! | `/api/token` | a token for the page, in LiveKit's token-source format |
 //! | `/twirp/{service}/{method}` | LiveKit's server API |
-//! | `/rtc/v1` | the signalling WebSocket |
-//! | `/rtc/v1/validate` | why the WebSocket was refused |
+//! | `/rtc/v1`, `/rtc` | the signalling WebSocket, for clients with one and with two peer connections |
+//! | `/rtc/v1/validate`, `/rtc/validate` | why the WebSocket was refused |
 //! | `/agent` | the WebSocket of agencies |
 
 use std::net::SocketAddr;
@@ -124,8 +124,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/rtc/v1", get(rtc::connect))
         .route("/rtc/v1/validate", get(rtc::validate))
         .route("/agent", get(agent::connect))
-        .route("/rtc", get(rtc::too_old))
-        .route("/rtc/validate", get(rtc::too_old))
+        .route("/rtc", get(rtc::connect_older))
+        .route("/rtc/validate", get(rtc::validate_older))
         .fallback(get(async |uri: Uri, request: axum::extract::Request| {
             assets::file(uri.path(), request.headers())
         }))

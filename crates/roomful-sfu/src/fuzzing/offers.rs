@@ -1,13 +1,17 @@
-//! What participants offer, and what they are answered.
+//! What participants offer, and what they are answered; and what they answer to offers they are made.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::{Script, script};
 use crate::codecs::{AllowedCodecs, Codec, EnabledCodecs};
+use crate::egress::MediaKind;
 use crate::route::Protocol;
 use crate::testing::start_of_time;
 use crate::transport::answer::StreamLabel;
-use crate::transport::{Negotiated, TransportFactory};
+use crate::transport::offering::SectionToOffer;
+use crate::transport::{Negotiated, Transport, TransportFactory};
 
 /// The part before the sections, and a data section.
 pub(super) const DATA_OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -92,10 +96,11 @@ pub fn offer_seeds() -> Vec<Vec<u8>> {
 
 /// Makes one offer after the other to one transport where everything is allowed, and to one where few codecs are. What is
 /// accepted is answered in as many sections, each of them labelled or not, and everything in the texts is read; what is
-/// not leaves the transport as it was.
+/// not leaves the transport as it was. Then the same texts answer offers.
 pub fn offer_answer(bytes: &[u8]) {
     offers_accepted(bytes, &AllowedCodecs::default());
     offers_accepted(bytes, &few_codecs());
+    answers_accepted(bytes);
 }
 
 /// Some of what [`VIDEO`] offers, none of what [`RECEIVING`] does.
@@ -104,17 +109,52 @@ fn few_codecs() -> AllowedCodecs {
     AllowedCodecs { publishing: enabled.clone(), receiving: enabled }
 }
 
-/// The same; returns how many offers were accepted.
-fn offers_accepted(bytes: &[u8], allowed: &AllowedCodecs) -> usize {
+/// Offers data, sound and pictures, and takes each text for an answer, in which the sections 0, 1 and 2 are those. Returns
+/// how many were accepted.
+fn answers_accepted(bytes: &[u8]) -> usize {
+    let now = start_of_time();
+    let Some(mut transport) = made(now, TransportFactory::offering_transport) else { return 0 };
+    let wanted = |kind| SectionToOffer { kind, stream: Some(label("0")) };
+    let sections = [MediaKind::Audio, MediaKind::Video].map(wanted);
+    let allowed = AllowedCodecs::default();
+    let mut accepted = 0;
+    for text in texts(bytes).take(MAX_OFFERS) {
+        let Some(offer) = transport.make_offer(&sections, &allowed, accepted > 0) else {
+            return accepted;
+        };
+        let mid = offer.lines().find_map(|line| line.strip_prefix("a=mid:")).unwrap_or_default();
+        // The name of the data section comes last: it may begin as another does.
+        let answer = text.replace("a=mid:1", "a=mid:r001").replace("a=mid:2", "a=mid:r002");
+        let answer = answer.replace("a=mid:0", &format!("a=mid:{mid}"));
+        let answer = answer.replace("BUNDLE 0", &format!("BUNDLE {mid}"));
+        if transport.handle_answer(&answer).is_ok() {
+            accepted += 1;
+            let sections = &transport.negotiated().sections;
+            assert_eq!(sections.len(), 3, "{answer}");
+            assert!(sections[0].outgoing.is_none());
+        }
+        while transport.poll_output().is_some() {}
+        transport.handle_timeout(now);
+    }
+    accepted
+}
+
+fn made(
+    now: Instant,
+    make: impl Fn(&TransportFactory, &[(Protocol, SocketAddr)], fastrand::Rng, Instant) -> Transport,
+) -> Option<Transport> {
     thread_local! {
         static FACTORY: Option<TransportFactory> = TransportFactory::new();
     }
-    let now = start_of_time();
-    let address = ([127, 0, 0, 1], 7882).into();
+    let addresses = [(Protocol::Udp, ([127, 0, 0, 1], 7882).into())];
     let rng = fastrand::Rng::with_seed(1);
-    let transport = FACTORY
-        .with(|factory| Some(factory.as_ref()?.transport(&[(Protocol::Udp, address)], rng, now)));
-    let Some(mut transport) = transport else { return 0 };
+    FACTORY.with(|factory| Some(make(factory.as_ref()?, &addresses, rng, now)))
+}
+
+/// The same with what is offered; returns how many offers were accepted.
+fn offers_accepted(bytes: &[u8], allowed: &AllowedCodecs) -> usize {
+    let now = start_of_time();
+    let Some(mut transport) = made(now, TransportFactory::transport) else { return 0 };
     let mut accepted = 0;
     for offer in texts(bytes).take(MAX_OFFERS) {
         Negotiated::read(&offer, &offer);
@@ -171,6 +211,15 @@ mod tests {
             }
             assert!(seed.len() <= 2_048, "{}", seed.len());
         }
+    }
+
+    #[test]
+    fn answers_with_the_sections_of_the_offer_are_accepted_and_others_refused() {
+        let both = bundle(&[AUDIO, VIDEO]);
+        assert_eq!(answers_accepted(&offers(&[&both, &both, &RESTARTED])), 3);
+        let (data, audio) = (bundle(&[]), bundle(&[AUDIO]));
+        assert_eq!(answers_accepted(&offers(&[&data, &audio, &bundle(&[VIDEO, AUDIO])])), 0);
+        assert_eq!(answers_accepted(&offers(&[&both, &bundle(&[AUDIO, VIDEO, RECEIVING])])), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who comes in, who comes back, who goes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -13,14 +13,15 @@ use super::scenarios::CutAt;
 use super::{Room, RoomOutput, RosterBudget, Timer};
 use crate::client::Client;
 use crate::ids::{ConnectionId, Identity, ParticipantId, ParticipantSid};
-use crate::join::JoinAttempt;
+use crate::join::{JoinAttempt, PeerConnections};
 use crate::link::Told;
 use crate::liveness::Liveness;
 use crate::participant::{Access, DataState, Negotiation, Participant, Whereabouts};
 use crate::signalling::{Change, Command, Welcome};
 use crate::subscription::ReceivingSections;
 use crate::token::Grant;
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportOutput};
+use crate::transports::{OffersMade, ReceivingTransport, Role, TransportId, Transports};
 
 /// How long media may take to connect for the first time, as LiveKit has it. Longer keeps tiles without a picture
 /// in the room, shorter sends people away whose network needs many tries.
@@ -33,12 +34,14 @@ pub(crate) struct Newcomer {
     pub(crate) connection: ConnectionId,
     pub(crate) attempt: JoinAttempt,
     pub(crate) transport: Transport,
+    /// By which its client receives, if it does not by the other.
+    pub(crate) receiving: Option<Transport>,
 }
 
 impl Room {
     /// Lets a newcomer in, tells everyone, and takes the tracks and the offer it brought.
     pub(crate) fn admit(&mut self, newcomer: Newcomer, now: Instant) {
-        let Newcomer { id, connection, attempt, transport } = newcomer;
+        let Newcomer { id, connection, attempt, transport, receiving } = newcomer;
         let since = self.replace_former_presence(&attempt.grant.identity, now);
         self.tell_departures_of(&attempt.grant.identity, now);
         self.outside.expected.handle_arrival(&attempt.grant.identity);
@@ -48,12 +51,22 @@ impl Room {
         self.timers.set(Timer::Liveness(id), Some(liveness.poll_timeout(now)));
         self.timers.set(Timer::Join(id), Some(now + JOIN_TIMEOUT));
         let session = self.media.add_session(id, &profile.sid, now);
+        let mut transports = Box::new(Transports::one(transport));
+        if let Some(transport) = receiving {
+            let session = self.media.add_session(id, &profile.sid, now);
+            let is_primary = attempt.grant.permissions.can_subscribe;
+            // Told first of all, with whatever there is to receive by then.
+            let offers = OffersMade { restarts: is_primary, ..OffersMade::default() };
+            let receiving =
+                ReceivingTransport { transport, session, connected: false, is_primary, offers };
+            transports.receiving = Some(Box::new(receiving));
+        }
         let participant = Participant {
             id,
             grant: attempt.grant,
             profile,
             connection: Some(connection),
-            whereabouts: Whereabouts::Here(Box::new(transport)),
+            whereabouts: Whereabouts::Here(transports),
             session,
             connected: false,
             publications: BTreeMap::new(),
@@ -69,10 +82,13 @@ impl Room {
         self.participants.insert(id, participant);
         self.touched.push(id);
         self.arrange_end(now);
-        self.learn_ufrag(id);
+        for transport in TransportId::all(id) {
+            self.learn_ufrag(transport);
+        }
         self.welcome(id, now);
         self.subscribe_to_everything(id, now);
         self.subscribe_to_all_data(id);
+        self.refresh_sections(id, now);
         self.tell_others_about(id, now);
         self.launch_for(id, proto::JobType::JtParticipant);
         for request in attempt.request.add_track_requests {
@@ -93,10 +109,14 @@ impl Room {
         now: Instant,
     ) -> Option<ParticipantId> {
         let sid = &attempt.request.participant_sid;
-        let participant =
-            self.participants.values_mut().filter(|one| one.link().is_none()).find(|one| {
-                one.grant.identity == attempt.grant.identity && one.profile.sid == *sid
-            })?;
+        let mut here = self.participants.values_mut().filter(|one| one.link().is_none());
+        let participant = here.find(|one| {
+            let has_two = one.receiving_transport().is_some();
+            one.grant.identity == attempt.grant.identity
+                && has_two == (attempt.peer_connections == PeerConnections::Two)
+                // Clients before protocol 12 may name none: there is one presence of each identity.
+                && (one.profile.sid == *sid || has_two && sid.is_empty())
+        })?;
         let id = participant.id;
         if let Some(former) = participant.connection.replace(connection) {
             self.outputs.push_back(RoomOutput::Close { connection: former });
@@ -117,6 +137,7 @@ impl Room {
         self.repeat_decisions(id, now);
         self.tell_presence_to(id, true);
         self.assess_presence(id, now);
+        self.restart_offers(id);
         self.refresh_sections(id, now);
         self.refresh_token(id, now);
         if let Some(state) = attempt.request.sync_state.clone() {
@@ -183,7 +204,9 @@ impl Room {
             self.end_subscriptions(&publication, now);
         }
         self.forget_data_of(&mut participant);
-        self.media.remove_session(participant.session);
+        for role in Role::ALL {
+            self.media.remove_session(participant.session_of(role));
+        }
         participant.profile.disconnect_reason = reason.into();
         participant.set_state(State::Disconnected);
         self.notice_left(&participant, now);
@@ -282,6 +305,7 @@ impl Room {
             publish_codecs: self.terms.codecs.for_publishing(&disabled).described(),
             sif_trailer: self.terms.sif_trailer.to_vec(),
             may_publish: participant.grant.permissions.can_publish,
+            receives_first: participant.receiving_transport().is_some_and(|one| one.is_primary),
         };
         self.tell(id, Change::Joined(Box::new(welcome)));
         self.refresh_token(id, now);
@@ -321,21 +345,22 @@ impl Room {
     }
 
     fn drain_farewell(&mut self, participant: &mut Participant) {
-        let from = participant.id;
-        let Some(transport) = participant.transport_mut() else { return };
-        transport.close();
-        let mut farewell = VecDeque::new();
-        while let Some(output) = transport.poll_output() {
-            if let crate::transport::TransportOutput::Transmit { route, payload } = output {
-                farewell.push_back(RoomOutput::Transmit { from, route, payload });
+        for from in TransportId::all(participant.id) {
+            let Some(transport) = participant.transport_mut(from.role) else { continue };
+            transport.close();
+            while let Some(output) = transport.poll_output() {
+                if let TransportOutput::Transmit { route, payload } = output {
+                    self.outputs.push_back(RoomOutput::Transmit { from, route, payload });
+                }
             }
         }
-        self.outputs.append(&mut farewell);
     }
 
     fn clear_timers(&mut self, participant: &Participant) {
         let id = participant.id;
-        self.timers.set(Timer::Transport(id), None);
+        for transport in TransportId::all(id) {
+            self.timers.set(Timer::Transport(transport), None);
+        }
         self.timers.set(Timer::Liveness(id), None);
         self.timers.set(Timer::Join(id), None);
         self.timers.set(Timer::Demand(id), None);

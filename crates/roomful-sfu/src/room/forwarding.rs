@@ -7,14 +7,17 @@ use crate::ids::{ParticipantId, TrackSid};
 use crate::liveness::Presence;
 use crate::media::MediaDrops;
 use crate::transmit::TransmitBuffer;
+use crate::transports::TransportId;
 
 impl Room {
     /// An RTP or RTCP datagram of `from`, decrypted in place. What it forwards waits for
     /// [`Room::poll_transmits`].
-    pub(crate) fn handle_media(&mut self, from: ParticipantId, packet: &mut [u8], now: Instant) {
+    pub(crate) fn handle_media(&mut self, from: TransportId, packet: &mut [u8], now: Instant) {
+        let TransportId { participant: from, role } = from;
         let Some(participant) = self.participants.get_mut(&from) else { return };
         participant.liveness.handle_media(now);
-        if let Some(heard) = self.media.handle_datagram(participant.session, packet, now) {
+        let session = participant.session_of(role);
+        if let Some(heard) = self.media.handle_datagram(session, packet, now) {
             self.speakers.handle_level(from, heard.level, now);
             self.timers.set(Timer::Speakers, self.speakers.poll_timeout());
         }
@@ -57,11 +60,12 @@ impl Room {
         let Some(from) = publication.and_then(|one| one.track_in(subscription.codec)) else {
             return;
         };
-        let Some(transport) = participant.transport() else { return };
+        let Some(transport) = participant.transport(participant.receives_by()) else { return };
         let agreed = transport.negotiated().sections.get(section.index());
         let Some(ssrcs) = agreed.and_then(|agreed| agreed.outgoing) else { return };
         let first_seq = self.rng.u16(..);
-        let feed = self.media.add_feed(from, participant.session, section, ssrcs, first_seq, now);
+        let session = participant.receiving_session();
+        let feed = self.media.add_feed(from, session, section, ssrcs, first_seq, now);
         let subscription =
             self.participants.get_mut(&id).and_then(|one| one.subscriptions.get_mut(track));
         if let Some(subscription) = subscription {

@@ -1,7 +1,8 @@
 //! Offers and answers: which section carries which track.
 //!
-//! The participant alone offers. Its sending sections are matched to the tracks it announced, its receiving
-//! sections to the tracks it subscribes to; where there are too few, it is asked to make more.
+//! A participant with one transport alone offers. Its sending sections are matched to the tracks it announced, its
+//! receiving sections to the tracks it subscribes to; where there are too few, it is asked to make more. On one that
+//! has another transport for receiving, its offers are about what it sends only (see [`super::offering`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
+use crate::transport::Section;
 use crate::transport::answer::StreamLabel;
 use crate::transport::offer::{OfferedSection, SectionKind};
+use crate::transports::{Role, TransportId};
 use crate::variant::{CodecIndex, Coded};
 
 /// After this long an offer that was asked for and did not come is asked for again. Longer leaves people
@@ -37,7 +40,7 @@ impl Room {
         self.touched.push(from);
         let disabled = participant.client.disabled_codecs();
         let allowed = AllowedCodecs::new(&self.terms.codecs, &disabled);
-        let Some(transport) = participant.transport_mut() else { return Ok(()) };
+        let Some(transport) = participant.transport_mut(Role::Publishing) else { return Ok(()) };
         let offered = transport
             .handle_offer(sdp, &allowed)
             .map_err(|error| Refusal::new(Reason::InvalidRequest, error.to_string()))?;
@@ -45,17 +48,15 @@ impl Room {
         participant.negotiation.handle_offer(&offered);
         let sends = |section| offered.iter().any(|one| one.section == section && one.sends);
         self.media.handle_negotiated(participant.session, negotiated, sends);
-        for track in participant.receiving.handle_offer(&offered) {
-            if let Some(subscription) = participant.subscriptions.get_mut(&track) {
-                subscription.section = None;
-                if let Some(feed) = subscription.feed.take() {
-                    self.media.remove_feed(feed);
-                }
-            }
+        let receives = participant.receives_by() == Role::Publishing;
+        if receives {
+            self.take_receiving_sections(from, &offered);
         }
-        self.learn_ufrag(from);
+        self.learn_ufrag(TransportId { participant: from, role: Role::Publishing });
         let changed = self.match_publications(from, &offered, now);
-        self.assign_sections(from, now);
+        if receives {
+            self.assign_sections(from, now);
+        }
         self.answer(from, offer_id);
         if changed {
             self.announce_tracks(from, now);
@@ -65,9 +66,15 @@ impl Room {
         Ok(())
     }
 
-    /// Asks `id` for an offer if one is needed: tracks wait for a section, or a section shows one that ended.
+    /// Asks `id` for an offer, or makes one, if one is needed: tracks wait for a section, or a section shows one that
+    /// ended.
     pub(super) fn refresh_sections(&mut self, id: ParticipantId, now: Instant) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        if participant.receiving_transport().is_some() {
+            // Only once all that happens now has happened: it is one offer.
+            self.to_offer.insert(id);
+            return;
+        }
         let missing = |kind| {
             let waiting = participant.waiting(kind);
             waiting.saturating_sub(participant.receiving.spare_or_ended(kind))
@@ -89,12 +96,25 @@ impl Room {
         self.tell(id, Change::SectionsNeeded { audio: count(audio), video: count(video) });
     }
 
-    pub(super) fn learn_ufrag(&mut self, id: ParticipantId) {
-        if let Some(transport) = self.participants.get_mut(&id).and_then(Participant::transport_mut)
-        {
+    pub(super) fn learn_ufrag(&mut self, id: TransportId) {
+        let participant = self.participants.get_mut(&id.participant);
+        if let Some(transport) = participant.and_then(|one| one.transport_mut(id.role)) {
             let ufrag = transport.local_ufrag();
-            self.outputs.push_back(RoomOutput::Reachable { participant: id, ufrag });
+            self.outputs.push_back(RoomOutput::Reachable { transport: id, ufrag });
         }
+    }
+
+    /// What the receiving sections of `id` carry, as its client is told.
+    pub(super) fn labels(&self, id: ParticipantId) -> BTreeMap<Section, StreamLabel> {
+        let Some(participant) = self.participants.get(&id) else { return BTreeMap::new() };
+        let label = |section| {
+            let track = participant.receiving.track(section)?;
+            let publisher = participant.subscriptions.get(track)?.publisher;
+            let sid = &self.participants.get(&publisher)?.profile.sid;
+            let (stream, cname) = (format!("{sid}|{track}"), sid.clone());
+            Some((section, StreamLabel { stream, track: track.to_string(), cname }))
+        };
+        participant.receiving.sections().filter_map(label).collect()
     }
 
     /// Binds announced tracks to the sections that send them, ends those whose sections stopped. `true` if
@@ -148,6 +168,19 @@ impl Room {
         changed || !ended.is_empty()
     }
 
+    /// Lets subscriptions wait again whose sections an offer takes away.
+    fn take_receiving_sections(&mut self, id: ParticipantId, offered: &[OfferedSection]) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        for track in participant.receiving.handle_offer(offered) {
+            if let Some(subscription) = participant.subscriptions.get_mut(&track) {
+                subscription.section = None;
+                if let Some(feed) = subscription.feed.take() {
+                    self.media.remove_feed(feed);
+                }
+            }
+        }
+    }
+
     /// These stopped: whoever received one waits for it again, in a section that shows its end first.
     fn end_feeds_of(&mut self, stopped: &[TrackKey], now: Instant) {
         let mut waiting = Vec::new();
@@ -190,24 +223,18 @@ impl Room {
     }
 
     fn answer(&mut self, id: ParticipantId, offer_id: u32) {
-        let Some(participant) = self.participants.get(&id) else { return };
-        let label = |section| {
-            let track = participant.receiving.track(section)?;
-            let publisher = participant.subscriptions.get(track)?.publisher;
-            let sid = &self.participants.get(&publisher)?.profile.sid;
-            let (stream, cname) = (format!("{sid}|{track}"), sid.clone());
-            Some((section, StreamLabel { stream, track: track.to_string(), cname }))
-        };
-        let labels: BTreeMap<_, _> = participant.receiving.sections().filter_map(label).collect();
+        let (mut labels, mut tracks) = (BTreeMap::new(), Vec::new());
+        let receives = |one: &Participant| one.receives_by() == Role::Publishing;
+        if self.participants.get(&id).is_some_and(receives) {
+            labels = self.labels(id);
+        }
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        let Some(transport) = participant.transport_mut() else { return };
+        let Some(transport) = participant.transport_mut(Role::Publishing) else { return };
         let sdp = transport.answer(&labels);
-        let tracks = participant
-            .receiving
-            .carrying()
-            .map(|(mid, track)| (mid.to_owned(), track.clone()))
-            .collect();
-        participant.receiving.handle_answered();
+        if receives(participant) {
+            tracks = participant.receiving.named_tracks();
+            participant.receiving.handle_answered();
+        }
         self.tell(id, Change::Answered { sdp, id: offer_id, tracks });
     }
 }
@@ -230,7 +257,8 @@ impl Participant {
             return Assigned::Nothing;
         };
         let Some(section) = self.receiving.spare(kind) else { return Assigned::Nothing };
-        let negotiated = self.transport().map(|transport| transport.negotiated());
+        let transport = self.transport(self.receives_by());
+        let negotiated = transport.map(|transport| transport.negotiated());
         let takes = |codec| negotiated.is_some_and(|agreed| agreed.takes(section, codec));
         let taken = codecs.iter().find(|(_, codec)| codec.is_none_or(takes));
         let Some((index, _)) = taken.copied() else { return Assigned::Undecodable };
@@ -257,7 +285,7 @@ impl Participant {
     }
 
     /// How many subscriptions of a kind have no section yet.
-    fn waiting(&self, kind: MediaKind) -> usize {
+    pub(super) fn waiting(&self, kind: MediaKind) -> usize {
         let waits =
             |one: &&crate::subscription::Subscription| one.kind == kind && one.section.is_none();
         self.subscriptions.values().filter(waits).count()
@@ -275,7 +303,8 @@ impl Participant {
         if self.publications.values().any(|one| one.is_carried_by(offer.section)) {
             return None;
         }
-        let agreed = self.transport().map(|transport| transport.negotiated().codecs(offer.section));
+        let transport = self.transport(Role::Publishing);
+        let agreed = transport.map(|transport| transport.negotiated().codecs(offer.section));
         // Where no codec was agreed on nothing is sent.
         let agreed = agreed.filter(|agreed| !agreed.is_empty())?;
         let track = offer.track.as_deref().unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::participant::Participant;
 use crate::signalling::Change;
+use crate::transports::Role;
 
 impl Room {
     /// The participant's connection shows its other end alive.
@@ -27,16 +28,22 @@ impl Room {
         }
     }
 
-    /// Media may flow from now on.
-    pub(super) fn handle_connected(&mut self, id: ParticipantId, now: Instant) {
+    /// Media may flow from now on, by that transport.
+    pub(super) fn handle_connected(&mut self, id: ParticipantId, role: Role, now: Instant) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
-        if std::mem::replace(&mut participant.connected, true) {
-            return;
+        let Some(transports) = participant.transports_mut() else { return };
+        let is_primary = transports.primary() == role;
+        if role == Role::Receiving
+            && let Some(receiving) = &mut transports.receiving
+        {
+            receiving.connected = true;
         }
-        participant.set_state(State::Active);
-        tracing::debug!(participant = id.0, "connected");
-        self.notice_joined(id, now);
-        self.tell_others_about(id, now);
+        if is_primary && !std::mem::replace(&mut participant.connected, true) {
+            participant.set_state(State::Active);
+            tracing::debug!(participant = id.0, "connected");
+            self.notice_joined(id, now);
+            self.tell_others_about(id, now);
+        }
         self.apply_all_wishes(id, now);
     }
 

@@ -218,7 +218,7 @@ impl Room {
         let Some(feed) = subscription.feed else { return };
         let Some(publisher) = self.participants.get(&subscription.publisher) else { return };
         let Some(publication) = publisher.publications.get(track) else { return };
-        let wanted = if !participant.connected || publication.info.muted {
+        let wanted = if !participant.can_receive_media() || publication.info.muted {
             None
         } else if subscription.kind == MediaKind::Audio {
             (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW)

@@ -56,13 +56,11 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
                 track_sid: track.to_string(),
             })
         }
-        Change::Answered { sdp, id, tracks } => Outgoing::Answer(answer(sdp, id, tracks)),
-        Change::SectionsNeeded { audio, video } => {
-            Outgoing::MediaSectionsRequirement(proto::MediaSectionsRequirement {
-                num_audios: audio,
-                num_videos: video,
-            })
+        Change::Answered { sdp, id, tracks } => {
+            Outgoing::Answer(described(ANSWER, sdp, id, tracks))
         }
+        Change::Offered { sdp, id, tracks } => Outgoing::Offer(described(OFFER, sdp, id, tracks)),
+        Change::SectionsNeeded { audio, video } => sections_needed(audio, video),
         Change::Demand { track, codecs } => {
             Outgoing::SubscribedQualityUpdate(demand(&track, codecs))
         }
@@ -161,7 +159,7 @@ fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse 
         sif_trailer: welcome.sif_trailer,
         ping_timeout: PING_TIMEOUT,
         ping_interval: PING_INTERVAL,
-        subscriber_primary: false,
+        subscriber_primary: welcome.receives_first,
         fast_publish: welcome.may_publish,
         ..Default::default()
     }
@@ -185,9 +183,25 @@ fn demand(
     }
 }
 
-fn answer(sdp: String, id: u32, tracks: Vec<(String, TrackSid)>) -> proto::SessionDescription {
+fn sections_needed(audio: u32, video: u32) -> Outgoing {
+    Outgoing::MediaSectionsRequirement(proto::MediaSectionsRequirement {
+        num_audios: audio,
+        num_videos: video,
+    })
+}
+
+/// Kinds of descriptions (RFC 9429 §3.1).
+const OFFER: &str = "offer";
+const ANSWER: &str = "answer";
+
+fn described(
+    kind: &str,
+    sdp: String,
+    id: u32,
+    tracks: Vec<(String, TrackSid)>,
+) -> proto::SessionDescription {
     proto::SessionDescription {
-        r#type: "answer".to_owned(),
+        r#type: kind.to_owned(),
         sdp,
         id,
         mid_to_track_id: tracks.into_iter().map(|(mid, track)| (mid, track.to_string())).collect(),

@@ -56,7 +56,7 @@ pub(super) fn finish_sections(sdp: &str, receiving: &BTreeMap<String, Receiving>
 }
 
 /// Session part and m-line parts, each with its line ends.
-fn split_sections(sdp: &str) -> (&str, Vec<&str>) {
+pub(super) fn split_sections(sdp: &str) -> (&str, Vec<&str>) {
     let mut starts: Vec<usize> = sdp.match_indices("\nm=").map(|(at, _)| at + 1).collect();
     let session = &sdp[..starts.first().copied().unwrap_or(sdp.len())];
     starts.push(sdp.len());
@@ -89,7 +89,7 @@ fn finish(section: &str, receiving: &Receiving, answer: &mut String) {
 }
 
 /// The stream's name (RFC 8830) and SSRCs (RFC 5576).
-fn announce(label: &StreamLabel, ssrcs: OutgoingSsrcs, answer: &mut String) {
+pub(super) fn announce(label: &StreamLabel, ssrcs: OutgoingSsrcs, answer: &mut String) {
     let StreamLabel { stream, track, cname } = label;
     push_line(answer, &format!("a=msid:{stream} {track}"));
     if let Some(repair) = ssrcs.repair {
@@ -101,7 +101,7 @@ fn announce(label: &StreamLabel, ssrcs: OutgoingSsrcs, answer: &mut String) {
     }
 }
 
-fn push_line(answer: &mut String, text: &str) {
+pub(super) fn push_line(answer: &mut String, text: &str) {
     answer.push_str(text);
     answer.push_str("\r\n");
 }

@@ -1,4 +1,4 @@
-//! What an SDP offer says about its sections, as far as forwarding cares (RFC 8866, RFC 8829).
+//! What an SDP offer, or an answer, says about its sections, as far as forwarding cares (RFC 8866, RFC 8829).
 //!
 //! `str0m` negotiates; this reads the few attributes it keeps to itself: which track a section carries
 //! and which encodings, lowest first.
@@ -14,6 +14,8 @@ pub(crate) struct OfferedSection {
     pub(crate) mid: String,
     /// Audio, video or data.
     pub(crate) kind: SectionKind,
+    /// It is not to be used (its port is 0, RFC 3264 §6).
+    pub(crate) is_rejected: bool,
     /// The participant sends here (`sendonly`, `sendrecv`).
     pub(crate) sends: bool,
     /// The participant can receive here (`recvonly`, `sendrecv`).
@@ -63,6 +65,7 @@ impl OfferedSection {
             section: Section::from_index(index),
             mid: String::new(),
             kind,
+            is_rejected: media.split(' ').nth(1) == Some("0"),
             sends: media_section,
             receives: media_section,
             track: None,

@@ -98,7 +98,9 @@ impl Client {
     }
 
     pub(super) fn make_offer(&mut self, now: Instant) -> Option<proto::SessionDescription> {
-        let receiving: Vec<Mid> = self.streams.keys().copied().collect();
+        let receives_here = self.receiving.is_none();
+        let receiving = self.streams.keys().copied().filter(|_| receives_here);
+        let receiving: Vec<Mid> = receiving.collect();
         let mut changes = self.rtc.sdp_api();
         for (index, mid) in receiving.into_iter().enumerate() {
             if index == 0 {
@@ -172,7 +174,9 @@ impl Client {
             self.violations.push(format!("an answer is not acceptable: {error}"));
         }
         self.drain(now);
-        self.take_labels(answer);
+        if self.receiving.is_none() {
+            self.take_labels(answer);
+        }
         for track in self.tracks.values_mut() {
             track.negotiated |= track.mid.is_some();
         }
@@ -201,9 +205,10 @@ impl Client {
         }
     }
 
-    fn take_labels(&mut self, answer: &proto::SessionDescription) {
-        let labels = labels(&answer.sdp);
-        let mut by_map = answer.mid_to_track_id.clone();
+    /// Learns what each section carries from what the server describes.
+    pub(super) fn take_labels(&mut self, described: &proto::SessionDescription) {
+        let labels = labels(&described.sdp);
+        let mut by_map = described.mid_to_track_id.clone();
         for (mid, (_, stream)) in &mut self.streams {
             let label = labels.iter().find(|(name, _)| **name == **mid).map(|(_, is)| is.clone());
             let mapped = by_map.remove(&mid.to_string());
@@ -220,7 +225,7 @@ impl Client {
             }
         }
         if !by_map.is_empty() {
-            self.violations.push("the answer maps sections that receive nothing".into());
+            self.violations.push("sections are mapped that receive nothing".into());
         }
     }
 }
@@ -230,12 +235,20 @@ fn simulcast() -> Simulcast {
 }
 
 /// A browser's first offer leaves before it knows its candidates, and this server needs none.
-fn without_candidates(sdp: &str) -> String {
+pub(super) fn without_candidates(sdp: &str) -> String {
     let kept = |line: &&str| !line.starts_with("a=candidate") && !line.starts_with("a=end-of-c");
     sdp.split_inclusive('\n').filter(kept).collect()
 }
 
-/// Mid and label of each section that an answer sends in.
+/// Mid and kind of each section.
+pub(super) fn sections(sdp: &str) -> impl Iterator<Item = (String, String)> {
+    sdp.split("\nm=").skip(1).filter_map(|section| {
+        let mid = section.lines().find_map(|line| line.trim().strip_prefix("a=mid:"))?;
+        Some((mid.to_owned(), section.split(' ').next()?.to_owned()))
+    })
+}
+
+/// Mid and label of each section that the server sends in.
 fn labels(sdp: &str) -> Vec<(String, Label)> {
     sdp.split("\nm=").skip(1).filter_map(section_label).collect()
 }

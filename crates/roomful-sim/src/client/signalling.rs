@@ -81,6 +81,7 @@ impl Client {
             Response::Join(join) => self.handle_joined(join, now),
             Response::Reconnect(_) => self.handle_resumed(now),
             Response::Answer(answer) => self.handle_answer(&answer, now),
+            Response::Offer(offer) => self.handle_offer(&offer, now),
             Response::Update(update) => {
                 for info in update.participants {
                     self.handle_participant(info);
@@ -291,7 +292,10 @@ impl Client {
         let interval = u64::try_from(join.ping_interval).unwrap_or_default().max(1);
         self.signalling.ping_interval = Duration::from_secs(interval);
         self.signalling.ping_at = Some(now + self.signalling.ping_interval);
-        if self.negotiation.is_fresh() {
+        // One that receives by another peer connection need not offer before it publishes, unless it is told that this
+        // goes well with the server.
+        let waits = join.subscriber_primary && !join.fast_publish;
+        if self.negotiation.is_fresh() && !waits {
             self.offer(now);
         }
     }

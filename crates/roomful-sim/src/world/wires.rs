@@ -48,8 +48,8 @@ impl World {
             }
             Arrival::DatagramAtClient { to, address, payload } => {
                 let (seat, server) = (&self.seats[to.0], self.address_of(to));
-                if seat.is_running() && seat.public == address {
-                    self.act(to, |client, now| client.handle_datagram(server, &payload, now));
+                if let Some(at) = seat.port_at(address).filter(|_| seat.is_running()) {
+                    self.act(to, |client, now| client.handle_datagram(at, server, &payload, now));
                 }
             }
             Arrival::PingAtClient { connection } => {
@@ -80,8 +80,10 @@ impl World {
         let Some(socket) = self.sockets.get(&connection) else { return };
         let part = self.part_of(socket.client);
         let grant = self.seats[socket.client.0].grant.clone();
+        let peer_connections = self.seats[socket.client.0].client.peer_connections();
         match JoinAttempt::new(grant, request, false) {
             Ok(attempt) => {
+                let attempt = JoinAttempt { peer_connections, ..attempt };
                 self.prepare_part(part, &attempt.grant);
                 self.with_core(connection, |sfu, now| sfu.handle_join(connection, attempt, now));
             }

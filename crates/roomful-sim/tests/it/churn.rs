@@ -143,12 +143,12 @@ fn churn(seed: u64) {
 }
 
 #[test]
-fn two_hundred_random_transitions_break_no_invariant_seed_1() {
+pub(crate) fn two_hundred_random_transitions_break_no_invariant_seed_1() {
     churn(1);
 }
 
 #[test]
-fn two_hundred_random_transitions_break_no_invariant_seed_2() {
+pub(crate) fn two_hundred_random_transitions_break_no_invariant_seed_2() {
     churn(2);
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn two_hundred_random_transitions_break_no_invariant_seed_3() {
 }
 
 #[test]
-fn two_hundred_random_transitions_break_no_invariant_seed_4() {
+pub(crate) fn two_hundred_random_transitions_break_no_invariant_seed_4() {
     churn(4);
 }
 

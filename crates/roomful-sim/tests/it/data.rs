@@ -250,7 +250,7 @@ fn numbered(sequence: u32) -> proto::DataPacket {
 }
 
 #[test]
-fn a_message_repeated_after_a_resume_arrives_once_and_none_is_lost() {
+pub(crate) fn a_message_repeated_after_a_resume_arrives_once_and_none_is_lost() {
     let (mut world, ids) = with_channels(66, &["ann", "bob"]);
     let send = |world: &mut World, numbers: std::ops::RangeInclusive<u32>| {
         for number in numbers {

@@ -30,4 +30,5 @@ mod rooms;
 mod sections;
 mod speakers;
 mod spread;
+mod two;
 mod welcome;

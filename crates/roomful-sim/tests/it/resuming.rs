@@ -61,7 +61,7 @@ fn a_client_told_to_leave_or_to_come_anew_hears_which() {
 }
 
 #[test]
-fn a_resume_that_is_cut_is_followed_by_one_that_is_not() {
+pub(crate) fn a_resume_that_is_cut_is_followed_by_one_that_is_not() {
     for (seed, scenario, resumed) in [
         (224, Scenario::DisconnectSignalOnResume(true), 1),
         (225, Scenario::DisconnectSignalOnResumeNoMessages(true), 0),
@@ -118,7 +118,7 @@ fn scenarios_that_cannot_happen_here_are_refused_and_harm_nobody() {
 }
 
 #[test]
-fn whoever_resumes_gets_what_it_wants_now() {
+pub(crate) fn whoever_resumes_gets_what_it_wants_now() {
     let (mut world, ids) = call(229, &["ann", "bob"]);
     let [camera, voice] = [0, 1].map(|key| sid(&world, ids[0], TrackKey(key)));
     let own = sid(&world, ids[1], TrackKey(0));

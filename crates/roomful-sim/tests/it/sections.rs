@@ -15,7 +15,7 @@ fn sections_are_asked_for_when_there_are_more_tracks_and_all_arrive() {
 }
 
 #[test]
-fn a_newcomer_gets_all_tracks_of_a_full_room() {
+pub(crate) fn a_newcomer_gets_all_tracks_of_a_full_room() {
     let (mut world, mut ids) = call(11, &["ann", "bob", "cy", "dee", "eve"]);
     ids.push(join(&mut world, "fay", "garden"));
     for plan in [TrackPlan::CAMERA, TrackPlan::VOICE] {
@@ -49,7 +49,7 @@ pub(crate) fn sections_are_used_again_and_never_show_another_track_than_their_la
 }
 
 #[test]
-fn a_track_published_and_unpublished_again_and_again_is_each_time_another() {
+pub(crate) fn a_track_published_and_unpublished_again_and_again_is_each_time_another() {
     let mut plan = Plan::new().join("ann", "garden").join("bob", "garden");
     for round in 0..6 {
         plan = plan
@@ -85,7 +85,7 @@ pub(crate) fn everyone_may_publish_at_the_same_instant() {
 }
 
 #[test]
-fn tracks_swapped_in_one_breath_reach_everyone_under_their_own_labels() {
+pub(crate) fn tracks_swapped_in_one_breath_reach_everyone_under_their_own_labels() {
     let (mut world, ids) = call(15, &["ann", "bob", "cy"]);
     for round in 0..8 {
         let (out, into) = (ids[round % 3], ids[(round + 1) % 3]);

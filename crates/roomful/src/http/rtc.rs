@@ -1,9 +1,11 @@
-//! The signalling endpoints of LiveKit's protocol, version 1.
+//! The signalling endpoints of LiveKit's protocol: `/rtc/v1`, and `/rtc` for clients with two peer connections, which
+//! differ in the form of the join request only.
 //!
 //! Clients read the status and the text of a refusal, not from the failed WebSocket (browsers hide
-//! both) but by asking `/rtc/v1/validate` the same question again: 401 means "not allowed" to them,
+//! both) but by asking `…/validate` the same question again: 401 means "not allowed" to them,
 //! and the text is shown; 404 means "try the old protocol", unless the text says that there is no such room.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +14,7 @@ use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use roomful_sfu::ids::{Origin, RoomName, UnixTime};
-use roomful_sfu::join::{self, JoinAttempt, JoinError};
+use roomful_sfu::join::{self, JoinAttempt, JoinError, PeerConnections};
 use roomful_sfu::token::{Grant, TokenError};
 use serde::Deserialize;
 
@@ -24,15 +26,19 @@ use crate::signal::{self, Connection};
 use crate::websocket::Upgrade;
 use crate::worker::{Mail, outbox};
 
-/// The query of both endpoints.
+/// The query of all endpoints: `access_token`, `room` (the one the client means to join, if it says so: must be the
+/// token's), and the join request, whole in `join_request` or in a parameter for each thing.
 #[derive(Deserialize)]
-pub(super) struct JoinQuery {
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    join_request: String,
-    /// The room the client means to join, if it says so: must be the token's.
-    room: Option<String>,
+#[serde(transparent)]
+pub(super) struct JoinQuery(BTreeMap<String, String>);
+
+/// Which of the protocol's two forms an endpoint speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `/rtc/v1`.
+    One,
+    /// `/rtc`. With a `join_request` it speaks the other.
+    Older,
 }
 
 /// Why somebody is not let in: in LiveKit's words, which some applications look for, and then in words that say what to
@@ -76,6 +82,7 @@ fn join_words(error: &JoinError) -> &'static str {
         JoinError::Gzip => "cannot read decompressed join request",
         JoinError::Request => "cannot unmarshal join request",
         JoinError::TooLarge => "join request too large",
+        JoinError::Attributes => "cannot decode attributes",
         JoinError::MayNotDescribeItself => "no permissions to access the room",
         JoinError::OverLimit(_) => "exceeds limits",
     }
@@ -105,10 +112,33 @@ pub(super) async fn connect(
     headers: HeaderMap,
     upgrade: Result<Upgrade, StatusCode>,
 ) -> Response {
+    enter(Form::One, app, query, (client, headers), slot, upgrade).await
+}
+
+/// `GET /rtc`: the same for clients with two peer connections.
+pub(super) async fn connect_older(
+    State(app): State<Arc<App>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Extension(slot): Extension<Slot>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    upgrade: Result<Upgrade, StatusCode>,
+) -> Response {
+    enter(Form::Older, app, query, (client, headers), slot, upgrade).await
+}
+
+async fn enter(
+    form: Form,
+    app: Arc<App>,
+    query: JoinQuery,
+    (client, headers): (SocketAddr, HeaderMap),
+    slot: Slot,
+    upgrade: Result<Upgrade, StatusCode>,
+) -> Response {
     let Ok(upgrade) = upgrade else {
-        return text(StatusCode::NOT_FOUND, "/rtc/v1 is a WebSocket: open it as one");
+        return text(StatusCode::NOT_FOUND, "this is a WebSocket: open it as one");
     };
-    let mut attempt = match attempt(&app, &query, &headers, client) {
+    let mut attempt = match attempt(form, &app, &query, &headers, client) {
         Ok(attempt) => Box::new(attempt),
         Err(refusal) => return refuse(&refusal),
     };
@@ -145,38 +175,60 @@ pub(super) async fn validate(
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let answer = match attempt(&app, &query, &headers, client) {
+    judged(attempt(Form::One, &app, &query, &headers, client))
+}
+
+/// `GET /rtc/validate`: the same for clients with two peer connections.
+pub(super) async fn validate_older(
+    State(app): State<Arc<App>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+) -> Response {
+    judged(attempt(Form::Older, &app, &query, &headers, client))
+}
+
+fn judged(attempt: Result<JoinAttempt, Refusal>) -> Response {
+    let answer = match attempt {
         Ok(_) => text(StatusCode::OK, "success"),
         Err(refusal) => refuse(&refusal),
     };
     ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
 }
 
-/// `GET /rtc`: the old protocol.
-pub(super) async fn too_old() -> Response {
-    let answer = text(
-        StatusCode::NOT_FOUND,
-        "this server speaks /rtc/v1 only: update the client (livekit-client 2.17 or later)",
-    );
-    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], answer).into_response()
-}
-
 fn attempt(
+    form: Form,
     app: &App,
     query: &JoinQuery,
     headers: &HeaderMap,
     client: SocketAddr,
 ) -> Result<JoinAttempt, Refusal> {
-    let token = access_token(&query.access_token, headers)?;
+    let token = access_token(query.text("access_token"), headers)?;
     let grant = app.admission.keys.verify(token, unix_now())?;
-    if let Some(room) = &query.room {
+    if let Some(room) = query.get("room") {
         grant.require_room(&RoomName::new(room))?;
     }
-    let request = join::decode(&query.join_request)?;
+    let whole = query.text("join_request");
+    let (request, peer_connections) = match form {
+        Form::Older if whole.is_empty() => {
+            (join::from_query(|name| query.get(name))?, PeerConnections::Two)
+        }
+        Form::One | Form::Older => (join::decode(whole)?, PeerConnections::One),
+    };
     let from_loopback = app.admission.loopback_for_all || is_this_machine(client, headers);
     let attempt = JoinAttempt::new(grant, request, from_loopback)?;
     require_room(app, &attempt.grant)?;
-    Ok(attempt)
+    Ok(JoinAttempt { peer_connections, ..attempt })
+}
+
+impl JoinQuery {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
 }
 
 /// Refuses who would begin a room and may not. The room decides again when they arrive: it may have ended meanwhile.

@@ -325,12 +325,29 @@ async fn the_token_may_be_in_the_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_old_protocol_is_declined_by_name() {
-    let stage = Stage::start(&[]);
-    for path in ["/rtc", "/rtc/validate"] {
-        let answer = stage.get(path, &[]).await;
-        assert_eq!((answer.status, answer.text().contains("/rtc/v1")), (404, true));
+async fn clients_with_two_peer_connections_ask_by_the_query_alone_and_hear_the_same() {
+    let stage = Stage::start_with_keys();
+    let good = token("garden", "ann");
+    let named = "protocol=9&sdk=go&auto_subscribe=1";
+    for (query, status, words) in [
+        (format!("access_token={good}&{named}"), 200, "success"),
+        (format!("access_token={good}&join_request={}", join_request()), 200, "success"),
+        (named.to_owned(), 401, "no permissions to access the room"),
+        (format!("access_token={good}&room=cellar"), 401, "for room garden"),
+        (format!("access_token={}", token("garden", "")), 400, "identity cannot be empty"),
+        (format!("access_token={good}&attributes=~"), 400, "cannot decode attributes"),
+        (format!("access_token={good}&attributes=eyJhIjoiYiJ9"), 401, "canUpdateOwnMetadata"),
+        (format!("access_token={good}&join_request=AAAA"), 400, "WrappedJoinRequest"),
+    ] {
+        let answer = stage.get(&format!("/rtc/validate?{query}"), &[]).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text());
+        assert!(answer.text().contains(words), "{query}: {}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        let opened = stage.open_at("/rtc", &query).await;
+        assert_eq!(opened.err(), (status != 200).then_some(status), "{query}");
     }
+    let plain = stage.get(&format!("/rtc?access_token={good}"), &[]).await;
+    assert_eq!(plain.status, 404, "it is a WebSocket");
 }
 
 /// A request with metadata and attributes of twice this size together.

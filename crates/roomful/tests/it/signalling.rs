@@ -7,7 +7,7 @@ use prost::Message as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::stage::{KEY, Participant, SECRET, Stage};
+use crate::stage::{KEY, Participant, SECRET, Stage, token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_message_is_the_join_response() {
@@ -34,6 +34,30 @@ async fn the_server_pings_and_answers_pings_in_the_encoding_of_the_client() {
     assert!(text.contains("\"lastPingTimestamp\":\"8\""), "{text}");
     ann.send(&ping(9)).await;
     assert_eq!(pong(&mut ann).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_makes_two_peer_connections_is_offered_the_one_it_receives_by() {
+    let stage = Stage::start_with_keys();
+    let query = format!("access_token={}&protocol=9&sdk=go", token("garden", "ann"));
+    let mut ann = stage.open_at("/rtc", &query).await.expect("is let in");
+    let Response::Join(join) = ann.message().await else { panic!("no join response") };
+    assert!(join.subscriber_primary && join.fast_publish);
+    let offered = ann.until(|message| matches!(message, Response::Offer(_))).await;
+    let Response::Offer(offer) = offered else { panic!("not an offer") };
+    assert_eq!((&offer.r#type[..], offer.id), ("offer", 1));
+    let sections: Vec<_> = offer.sdp.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(sections.len(), 1, "there is nobody else: {sections:?}");
+    assert!(sections[0].starts_with("m=application"));
+    assert!(!candidates(&offer.sdp).is_empty(), "every address is in it");
+    let nonsense = SessionDescription { sdp: "nonsense".into(), id: 1, ..Default::default() };
+    let message = Some(signal_request::Message::Answer(nonsense));
+    ann.send(&SignalRequest { message }).await;
+    ann.send(&ping(7)).await;
+    assert_eq!(pong(&mut ann).await, 7, "a bad answer is refused and nothing else happens");
+    let mut bob = stage.join("garden", "bob").await;
+    let Response::Join(join) = bob.message().await else { panic!("no join response") };
+    assert!(!join.subscriber_primary, "the other path is as it was");
 }
 
 /// On a machine without a network nothing could arrive there, and nothing is offered.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use livekit_protocol::JoinRequest;
 use livekit_protocol::signal_response::Message as Response;
-use roomful_sim::client::{Client, ClientOutput, JoinOptions, TrackPlan};
+use roomful_sim::client::{Client, ClientOutput, JoinOptions, PeerConnection, TrackPlan};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep_until, timeout};
 
@@ -55,7 +55,7 @@ impl Guest {
         while let Some(output) = self.client.poll_output() {
             match output {
                 ClientOutput::Request(request) => self.signalling.send(&request).await,
-                ClientOutput::Transmit { destination, payload } => {
+                ClientOutput::Transmit { destination, payload, .. } => {
                     self.socket.send_to(&payload, destination).await.unwrap();
                 }
                 ClientOutput::Connect(_) | ClientOutput::Close => {}
@@ -70,7 +70,8 @@ impl Guest {
             }
             received = self.socket.recv_from(&mut bytes) => {
                 let (length, source) = received.unwrap();
-                self.client.handle_datagram(source, &bytes[..length], Instant::now());
+                let at = PeerConnection::Publishing;
+                self.client.handle_datagram(at, source, &bytes[..length], Instant::now());
             }
             () = sleep_until(wake.into()) => self.client.handle_timeout(Instant::now()),
         }

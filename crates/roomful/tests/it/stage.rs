@@ -152,8 +152,13 @@ impl Stage {
 
     /// Opens the signalling WebSocket with this query; the error is the status of the refusal.
     pub(crate) async fn open(&self, query: &str) -> Result<Participant, u16> {
+        self.open_at("/rtc/v1", query).await
+    }
+
+    /// The same at another path.
+    pub(crate) async fn open_at(&self, path: &str, query: &str) -> Result<Participant, u16> {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let url = format!("ws://{}/rtc/v1?{query}", self.address);
+        let url = format!("ws://{}{path}?{query}", self.address);
         match timeout(PATIENCE, client_async(url, stream)).await.expect("an answer") {
             Ok((socket, _)) => Ok(Participant { socket }),
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {

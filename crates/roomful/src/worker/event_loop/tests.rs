@@ -6,7 +6,7 @@ use roomful_sfu::ids::{Identity, Origin, RoomName};
 use roomful_sfu::join::JoinAttempt;
 use roomful_sfu::token::{ApiKeys, Grant};
 use roomful_sfu::{MediaAddress, RoomPolicy, Seed, SfuConfig, WallClock};
-use roomful_sim::client::{Client, ClientOutput, JoinOptions, TrackPlan};
+use roomful_sim::client::{Client, ClientOutput, JoinOptions, PeerConnection, TrackPlan};
 
 use super::*;
 use crate::config::Spreading;
@@ -151,7 +151,8 @@ impl Seat {
         }
         let mut bytes = [0; 2048];
         while let Ok(length) = self.socket.recv(&mut bytes) {
-            self.client.handle_datagram(server, &bytes[..length], now);
+            let at = PeerConnection::Publishing;
+            self.client.handle_datagram(at, server, &bytes[..length], now);
         }
     }
 
