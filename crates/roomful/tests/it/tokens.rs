@@ -56,6 +56,7 @@ async fn statuses(stage: &Stage, token: &str) -> Vec<(String, u16)> {
     let join = join_request();
     let mut asked = vec![
         format!("/rtc/v1/validate?access_token={in_query}&join_request={join}"),
+        format!("/rtc/validate?access_token={in_query}"),
         format!("/twirp/livekit.RoomService/ListRooms?access_token={in_query}"),
     ];
     let in_header = token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -77,6 +78,7 @@ async fn statuses(stage: &Stage, token: &str) -> Vec<(String, u16)> {
     });
     let sockets = [
         format!("/rtc/v1?access_token={in_query}&join_request={join}"),
+        format!("/rtc?access_token={in_query}"),
         format!("/agent?access_token={in_query}"),
     ];
     let sockets = sockets.into_iter().map(async |path| {

@@ -28,7 +28,6 @@ export const KNOWN = [
   { path: /^validation\.large attributes\./, why: 'a request line has at most 64 KiB; LiveKit takes 1 MiB' },
   { path: /^validation\.expired\.words$/, why: 'in the words of later versions of LiveKit' },
   { path: /^doors\.validate v1, no right to join\.status$/, why: 'two things are wrong; LiveKit says the other one first' },
-  { path: /^doors\.(validate, |no token$)/, why: 'the older endpoint, /rtc, is not there' },
   { path: /^forgeries\.no end\./, why: 'a token without an end is good for nothing here' },
   { path: /^api\.another secret\./, why: 'errors have Twirp\'s shape; LiveKit answers in plain text' },
   { path: /^api\.(forwarding|ListEgress|StopEgress)\./, why: 'what is not there is unimplemented' },
