@@ -51,6 +51,16 @@ export function setting(settings = () => ({})) {
   after(async () => {
     await server?.stop();
     await dispose();
+    endWithoutTeardown();
   });
   return stage;
+}
+
+/**
+ * Ends this process, once everything is reported, without freeing what is left: the native library now and then dies of freeing
+ * handles after it was disposed of, which would look like a failed test. The exit code stays what the tests made it.
+ */
+function endWithoutTeardown() {
+  const { reallyExit } = /** @type {NodeJS.Process & { reallyExit(code: number): never }} */ (process);
+  process.on('exit', (code) => reallyExit.call(process, code));
 }
