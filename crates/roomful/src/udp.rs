@@ -207,7 +207,7 @@ pub(crate) struct Received {
 /// Asks the system to let the calling thread, a media worker, run soon when something arrives, although others want the
 /// same processor. Best effort: a system that cannot does not.
 pub(crate) fn be_prompt() {
-    if let Err(error) = system::shorten_slice() {
+    if let Err(error) = system::shorten_time_slice() {
         tracing::debug!(%error, "the system treats a media worker like any other thread");
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn configure(socket: &Socket, _family: Family) -> io::Result<bool> {
 
 /// There is no way to ask for it here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn shorten_slice() -> io::Result<()> {
+pub(super) fn shorten_time_slice() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -57,19 +57,19 @@ pub(super) fn configure(socket: &Socket, family: Family) -> io::Result<bool> {
     Ok(set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok())
 }
 
-/// The slice of processor time a media worker asks for, in nanoseconds: the least the kernel grants. It is a deadline
+/// The time slice a media worker asks for, in nanoseconds: the least the kernel grants. It is a deadline
 /// rather than a limit (EEVDF, Linux 6.12): a thread that wakes with a short slice goes before one in the middle of
 /// a long one (2.8 ms by default), and has as large a share of the processor as before. Longer, and
 /// media waits while the same core writes a roster to a hundred WebSockets; shorter is not to be had.
-const SLICE: u64 = 100_000;
+const TIME_SLICE: u64 = 100_000;
 
 /// Asks the kernel to let the calling thread run soon when it wakes.
 ///
 /// # Errors
 /// As the system says. Kernels before 6.12 say nothing and change nothing.
-pub(super) fn shorten_slice() -> io::Result<()> {
+pub(super) fn shorten_time_slice() -> io::Result<()> {
     // Everything else stays as whoever started the process wants it.
-    let attributes = libc::sched_attr { sched_runtime: SLICE, ..scheduling()? };
+    let attributes = libc::sched_attr { sched_runtime: TIME_SLICE, ..scheduling()? };
     let (thread, flags): (c_int, c_uint) = (0, 0);
     // SAFETY: the pointer is to a `sched_attr` that says its own size and outlives the call, which only reads it; thread
     // 0 is the calling one.
@@ -562,12 +562,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_slice_is_granted_and_nothing_else_changes() {
+    fn a_short_time_slice_is_granted_and_nothing_else_changes() {
         let before = scheduling().unwrap();
-        shorten_slice().unwrap();
+        shorten_time_slice().unwrap();
         let after = scheduling().unwrap();
         // Kernels before 6.12 have no slices to tell of.
-        assert!(before.sched_runtime == 0 || after.sched_runtime == SLICE);
+        assert!(before.sched_runtime == 0 || after.sched_runtime == TIME_SLICE);
         assert_eq!(after.sched_policy, before.sched_policy);
         assert_eq!(after.sched_nice, before.sched_nice);
     }
