@@ -8,6 +8,7 @@ use livekit_protocol as proto;
 use crate::agents::BadDeployment;
 use crate::ids::{DispatchId, Identity, RoomName, TrackSid};
 use crate::limits::OverLimit;
+use crate::room_policy::UnknownPreset;
 
 /// One question or wish, numbered by the shell: the reply carries the number again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,6 +138,9 @@ pub enum AdministrationError {
     /// The name of a deployment cannot be.
     #[error(transparent)]
     Deployment(#[from] BadDeployment),
+    /// The room is to begin as a preset says that does not exist.
+    #[error(transparent)]
+    Preset(#[from] UnknownPreset),
     /// A method could not be called, or failed.
     #[error(transparent)]
     Rpc(#[from] RpcError),

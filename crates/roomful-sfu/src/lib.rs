@@ -50,6 +50,6 @@ pub use demux::binding_request_ufrag;
 pub use media::MediaDrops;
 pub use outflow::DataPolicy;
 pub use output::{Output, SfuEvent};
-pub use room_policy::RoomPolicy;
+pub use room_policy::{RoomPolicy, UnknownPreset};
 pub use route::{Protocol, Route};
 pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig, TcpOffer};

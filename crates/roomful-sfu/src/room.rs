@@ -51,7 +51,7 @@ use crate::liveness::Presence;
 use crate::media::MediaPlane;
 use crate::outflow::DataPolicy;
 use crate::participant::Participant;
-use crate::room_policy::RoomPolicy;
+use crate::room_policy::{RoomPlan, RoomPolicy};
 use crate::route::Route;
 use crate::signalling::{Change, Command, Refusal};
 use crate::speakers::Speakers;
@@ -207,15 +207,15 @@ enum Timer {
 }
 
 impl Room {
-    /// A room without participants, which ends by its timeout if nobody comes. `wanted` says all about it but when
-    /// it began and its sid.
+    /// A room without participants, which ends by its timeout if nobody comes.
     pub(crate) fn new(
-        wanted: proto::Room,
+        plan: RoomPlan,
         policy: &RoomPolicy,
         clock: WallClock,
         now: Instant,
         seed: u64,
     ) -> Self {
+        let wanted = plan.info;
         let mut rng = fastrand::Rng::with_seed(seed);
         let created = clock.unix_millis(now);
         let allowed = wanted.enabled_codecs.iter();

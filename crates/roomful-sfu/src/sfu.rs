@@ -23,7 +23,7 @@ use crate::media::MediaDrops;
 use crate::output::{Output, SfuEvent};
 use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
-use crate::room_policy::{self, RoomPolicy};
+use crate::room_policy::{self, RoomPolicy, UnknownPreset};
 use crate::route::{Protocol, Route};
 use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
@@ -174,7 +174,9 @@ impl Sfu {
             return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
         }
         let wanted = room_policy::begun_by(&attempt.grant);
-        let key = self.room(&wanted, now);
+        let Ok(key) = self.room(&wanted, now) else {
+            return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
+        };
         let id = ParticipantId(self.next_id());
         let (factory, addresses) = (&self.transports, self.addresses_for(&attempt));
         let transport = factory.transport(&addresses, self.rng.fork(), now);
@@ -297,25 +299,30 @@ impl Sfu {
     }
 
     /// The room of that name, which begins as `wanted` if it does not exist.
-    fn room(&mut self, wanted: &proto::CreateRoomRequest, now: Instant) -> RoomKey {
+    fn room(
+        &mut self,
+        wanted: &proto::CreateRoomRequest,
+        now: Instant,
+    ) -> Result<RoomKey, UnknownPreset> {
         let name = RoomName::new(wanted.name.clone());
         if let Some(key) = self.names.get(&name) {
-            return *key;
+            return Ok(*key);
         }
+        let plan = self.config.rooms.plan(wanted)?;
         let key = RoomKey(self.next_id());
         let policy = &self.config.rooms;
-        let info = policy.room(wanted);
-        let mut room = Room::new(info, policy, self.config.clock, now, self.rng.u64(..));
+        let agents = plan.agents.clone();
+        let mut room = Room::new(plan, policy, self.config.clock, now, self.rng.u64(..));
         room.set_origin(self.config.origin);
         if !policy.notices {
             room.turn_notices_off();
         }
         room.notice_start(now);
-        room.begin_dispatches(&wanted.agents, now);
+        room.begin_dispatches(&agents, now);
         self.rooms.insert(key, room);
         self.names.insert(name.clone(), key);
         self.outputs.push_back(Output::Event(SfuEvent::RoomStarted(name)));
-        key
+        Ok(key)
     }
 
     fn next_id(&mut self) -> u64 {

@@ -55,6 +55,8 @@ pub struct Grant {
     pub permissions: Permissions,
     /// What the room shall be like if the bearer is the first to enter it.
     pub room_configuration: Option<Box<proto::RoomConfiguration>>,
+    /// The operator's preset that the room shall be like then, where nothing else says so; empty for none.
+    pub room_preset: String,
     /// When the token ends; `None` in a grant that came from no token.
     pub expires: Option<UnixTime>,
     /// May begin the room where rooms do not begin by themselves.
@@ -73,6 +75,7 @@ impl Grant {
             kind: Kind::Standard,
             permissions: Permissions::default(),
             room_configuration: None,
+            room_preset: String::new(),
             expires: None,
             can_create_room: false,
         }

@@ -7,7 +7,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
-use std::time::Duration;
 
 use livekit_protocol::IceServer;
 use roomful_sfu::RoomPolicy;
@@ -23,6 +22,7 @@ use file::FileConfig;
 mod file;
 mod flags;
 mod offered;
+mod rooms;
 mod schema;
 mod values;
 mod webhook;
@@ -190,7 +190,7 @@ impl Config {
         let room = file.room.unwrap_or_default();
         let spreading = Spreading::new(flags.spread_above.or(room.spread_above));
         let max_connections = flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
-        let mut rooms = rooms(flags.max_participants, room, &mut warnings);
+        let mut rooms = room.read(flags.max_participants, &mut warnings)?;
         rooms.data = data;
         rooms.notices = webhooks.is_some();
         rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);
@@ -246,32 +246,6 @@ impl ConfigError {
 
     fn in_file(path: &Path, text: impl std::fmt::Display) -> Self {
         Self(format!("{}: {text}", path.display()))
-    }
-}
-
-fn rooms(
-    max_participants: Option<u32>,
-    file: file::FileRoom,
-    warnings: &mut Vec<String>,
-) -> RoomPolicy {
-    let default = RoomPolicy::default();
-    let seconds = |seconds: Option<u32>, default| {
-        seconds.map_or(default, |seconds| Duration::from_secs(seconds.into()))
-    };
-    RoomPolicy {
-        empty_timeout: seconds(file.empty_timeout, default.empty_timeout),
-        departure_timeout: seconds(file.departure_timeout, default.departure_timeout),
-        max_participants: max_participants
-            .or(file.max_participants)
-            .unwrap_or(default.max_participants),
-        auto_create: file.auto_create.unwrap_or(default.auto_create),
-        remote_unmute: file.enable_remote_unmute.unwrap_or(default.remote_unmute),
-        data_blobs: default.data_blobs,
-        data_tracks: default.data_tracks,
-        data: default.data,
-        notices: default.notices,
-        large_above: default.large_above,
-        enabled_codecs: offered::enabled_codecs(&file.enabled_codecs.unwrap_or_default(), warnings),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `/rtc/v1/validate`, `/rtc/validate` | why the WebSocket was refused |
 //! | `/agent` | the WebSocket of agencies |
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +76,8 @@ pub(crate) struct Admission {
     pub(crate) finds_public_address: bool,
     /// Whoever may join a room begins it if need be.
     pub(crate) rooms_begin_by_themselves: bool,
+    /// What rooms may be begun as by name.
+    pub(crate) presets: BTreeSet<String>,
     /// Joins a second of one address.
     pub(crate) joins_of_one: Limit,
     /// Names the visitors who get tokens.

@@ -71,6 +71,7 @@ impl Server {
         let is_open_for_trial = config.keys.is_empty();
         let keys = if is_open_for_trial { key_for_this_run()? } else { config.keys };
         let rooms_begin_by_themselves = config.rooms.auto_create;
+        let presets = config.rooms.presets.keys().cloned().collect();
         let common = SfuConfig {
             media_addresses: Vec::new(),
             tcp: lane_listener.as_ref().and_then(|listener| {
@@ -120,6 +121,7 @@ impl Server {
             loopback_for_all: config.media.enable_loopback_candidate,
             finds_public_address: config.media.node_ip.is_none(),
             rooms_begin_by_themselves,
+            presets,
             joins_of_one: config.joins_of_one,
             identities: IdentityMaker::new()?,
         };

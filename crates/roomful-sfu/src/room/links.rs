@@ -18,7 +18,7 @@ use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told,
 use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::participant::Participant;
-use crate::room_policy::RoomPolicy;
+use crate::room_policy::{RoomPlan, RoomPolicy};
 use crate::signalling::Change;
 
 /// What a room knows of its links.
@@ -56,7 +56,8 @@ impl Room {
         seed: u64,
     ) -> Self {
         let Introduction { room, sif_trailer, members, speaking } = introduction;
-        let mut part = Self::new(room.clone(), policy, clock, now, seed);
+        let plan = RoomPlan { info: room.clone(), agents: Vec::new() };
+        let mut part = Self::new(plan, policy, clock, now, seed);
         part.info = room;
         part.links.home = Some(link);
         part.links.open.insert(link);

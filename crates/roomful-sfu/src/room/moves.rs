@@ -68,8 +68,9 @@ impl Room {
         let connection = participant.connection.ok_or(AdministrationError::OutOfReach)?;
         let grant = Grant {
             room: RoomName::new(destination.name.as_str()),
-            // It was about the room that is left.
+            // They were about the room that is left.
             room_configuration: None,
+            room_preset: String::new(),
             ..participant.grant_now()
         };
         let moved = participant.client.survives_unknown_messages().then(|| {

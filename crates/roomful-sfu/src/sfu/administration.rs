@@ -47,7 +47,7 @@ impl Sfu {
         now: Instant,
     ) -> Result<Reply, AdministrationError> {
         limits::check_room(wanted)?;
-        let key = self.room(wanted, now);
+        let key = self.room(wanted, now)?;
         self.settle(key);
         let room = self.rooms.get(&key).ok_or(AdministrationError::NoRoom)?;
         Ok(Reply::Room(Box::new(room.info())))

@@ -24,8 +24,9 @@ impl Sfu {
     pub(super) fn begin_for_agents(&mut self, name: &RoomName, now: Instant) {
         if self.config.rooms.auto_create && !self.names.contains_key(name) {
             let wanted = proto::CreateRoomRequest { name: name.to_string(), ..Default::default() };
-            let key = self.room(&wanted, now);
-            self.settle(key);
+            if let Ok(key) = self.room(&wanted, now) {
+                self.settle(key);
+            }
         }
     }
 }

@@ -167,13 +167,14 @@ impl Sfu {
             self.outputs.push_back(Output::LinkClosed { link: former });
         }
         let is_there = self.names.contains_key(&name);
-        if !is_there && !may_begin && !self.config.rooms.auto_create {
+        let is_welcome = is_there || may_begin || self.config.rooms.auto_create;
+        let key = is_welcome.then(|| self.room(wanted, now).ok()).flatten();
+        let Some(key) = key else {
             let why = proto::RoomEndReason::RoomEndIdleTimeout;
             let tell = proto::DisconnectReason::JoinFailure;
             self.tell_link(link, Told::Ended { why, tell });
             return self.outputs.push_back(Output::LinkClosed { link });
-        }
-        let key = self.room(wanted, now);
+        };
         self.links.rooms.insert(link, key);
         if let Some(room) = self.rooms.get_mut(&key) {
             room.open_link(link);

@@ -33,6 +33,8 @@ pub(super) struct Claims {
     attributes: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_config: Option<Box<livekit_protocol::RoomConfiguration>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    room_preset: String,
 }
 
 /// What the bearer may do in rooms. `None` is not `Some(false)`: absent permissions are granted.
@@ -118,6 +120,7 @@ impl Claims {
             metadata: grant.metadata.clone(),
             attributes: grant.attributes.clone(),
             room_config: grant.room_configuration.clone(),
+            room_preset: grant.room_preset.clone(),
         }
     }
 
@@ -142,6 +145,7 @@ impl Claims {
             can_create_room: video.api.room_create,
             permissions: video.into_permissions(),
             room_configuration: self.room_config,
+            room_preset: self.room_preset,
             expires: self.exp.map(NumericDate::as_unix_time),
         })
     }

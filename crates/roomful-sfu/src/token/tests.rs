@@ -22,6 +22,7 @@ fn a_signed_grant_comes_back_as_it_was() {
     grant.permissions.can_manage_agent_session = true;
     let room = proto::RoomConfiguration { max_participants: 7, ..Default::default() };
     grant.room_configuration = Some(Box::new(room));
+    grant.room_preset = "stage".into();
     grant.expires = Some(UnixTime(NOW.0 + 60));
     let token = keys().sign(&grant, NOW, UnixTime(NOW.0 + 60)).unwrap();
     assert_eq!(keys().verify(&token, NOW), Ok(grant));

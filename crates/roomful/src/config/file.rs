@@ -9,7 +9,8 @@ use roomful_sfu::DataPolicy;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::offered::{FileCodec, FileTurnServer};
+use super::offered::FileTurnServer;
+use super::rooms::FileRoom;
 use super::schema::Outline;
 use super::values::{FileDuration, LogLevel, PortRange};
 use super::webhook::FileWebhook;
@@ -79,20 +80,6 @@ impl FileRtc {
 pub(super) struct FileFilter {
     pub(super) includes: Option<Vec<String>>,
     pub(super) excludes: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct FileRoom {
-    pub(super) auto_create: Option<bool>,
-    pub(super) max_participants: Option<u32>,
-    pub(super) spread_above: Option<u32>,
-    /// In seconds.
-    pub(super) empty_timeout: Option<u32>,
-    /// In seconds.
-    pub(super) departure_timeout: Option<u32>,
-    pub(super) enable_remote_unmute: Option<bool>,
-    pub(super) enabled_codecs: Option<Vec<FileCodec>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -20,7 +20,7 @@ impl Outline {
             return Err("the configuration must be a list of \"key: value\" lines".into());
         };
         let mut outline = Self::default();
-        check_entries("", &entries, &mut outline)?;
+        check_entries(&Place::default(), &entries, &mut outline)?;
         Ok(outline)
     }
 
@@ -41,38 +41,82 @@ fn say(error: &serde_saphyr::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Where a key stands.
+#[derive(Default)]
+struct Place {
+    /// The keys that lead there, as they are written.
+    path: String,
+    /// The same as the lists below have it: `*` for names of the operator's choice.
+    pattern: String,
+}
+
+impl Place {
+    fn below(&self, key: &str) -> Self {
+        let join = |parent: &str, key: &str| match parent {
+            "" => key.to_owned(),
+            _ => format!("{parent}.{key}"),
+        };
+        let known = if self.pattern == PRESETS {
+            "*".to_owned()
+        } else if self.pattern.starts_with(PRESETS) {
+            // Written as protobuf's JSON, too.
+            snake_case(key)
+        } else {
+            key.to_owned()
+        };
+        Self { path: join(&self.path, key), pattern: join(&self.pattern, &known) }
+    }
+}
+
+fn snake_case(key: &str) -> String {
+    let mut snake = String::new();
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 fn check_entries(
-    parent: &str,
+    parent: &Place,
     entries: &[(Spanned<String>, Node)],
     outline: &mut Outline,
 ) -> Result<(), String> {
     for (key, value) in entries {
-        let path =
-            if parent.is_empty() { key.value.clone() } else { format!("{parent}.{}", key.value) };
+        let place = parent.below(&key.value);
         let line = key.referenced.line();
-        if let Some((_, expects)) = KEYS.iter().find(|(known, _)| *known == path) {
-            outline.keys.push(((line, key.referenced.column()), path.clone(), expects));
+        if let Some((_, expects)) = KEYS.iter().find(|(known, _)| *known == place.pattern) {
+            outline.keys.push(((line, key.referenced.column()), place.path.clone(), expects));
             match value {
-                Node::Map(entries) if path != FREE => check_entries(&path, entries, outline)?,
+                Node::Map(entries) if !FREE.contains(&&place.pattern[..]) => {
+                    check_entries(&place, entries, outline)?;
+                }
                 _ => {}
             }
-        } else if let Some(remedy) = livekit_only(&path) {
+        } else if let Some(remedy) = livekit_only(&place.pattern) {
+            let path = place.path;
             outline.warnings.push(format!("line {line}: {path} has no effect yet{remedy}"));
         } else {
-            return Err(unknown(line, &path));
+            return Err(unknown(line, &place));
         }
     }
     Ok(())
 }
 
-fn unknown(line: u64, path: &str) -> String {
+fn unknown(line: u64, place: &Place) -> String {
+    let Place { path, pattern } = place;
     let nearest = KEYS
         .iter()
         .chain(LIVEKIT_ONLY)
         .map(|(key, _)| *key)
-        .max_by(|a, b| likeness(path, a).total_cmp(&likeness(path, b)));
-    match nearest.filter(|nearest| likeness(path, nearest) > 0.6) {
-        Some(nearest) => format!("line {line}: unknown key {path}; did you mean {nearest}?"),
+        .max_by(|a, b| likeness(pattern, a).total_cmp(&likeness(pattern, b)));
+    match nearest.filter(|nearest| likeness(pattern, nearest) > 0.6) {
+        Some(nearest) => {
+            let nearest = nearest.replace('*', "NAME");
+            format!("line {line}: unknown key {path}; did you mean {nearest}?")
+        }
         None => format!("line {line}: unknown key {path}"),
     }
 }
@@ -129,6 +173,21 @@ const KEYS: &[(&str, &str)] = &[
         "room.enabled_codecs",
         "a list of codecs, for example [{mime: video/VP8}, {mime: audio/opus}]",
     ),
+    (PRESETS, "a section with a name for each preset, and below it empty_timeout and others"),
+    ("room.room_configurations.*", "a section: empty_timeout, max_participants and others"),
+    ("room.room_configurations.*.name", "the name of the preset"),
+    ("room.room_configurations.*.empty_timeout", "a number of seconds, for example 300"),
+    ("room.room_configurations.*.departure_timeout", "a number of seconds, for example 20"),
+    ("room.room_configurations.*.max_participants", "a number, 0 for no limit of its own"),
+    ("room.room_configurations.*.metadata", "a text"),
+    ("room.room_configurations.*.min_playout_delay", "a number of milliseconds"),
+    ("room.room_configurations.*.max_playout_delay", "a number of milliseconds"),
+    ("room.room_configurations.*.sync_streams", "true or false"),
+    (
+        "room.room_configurations.*.agents",
+        "a list of agents, each with agent_name and, if need be, metadata, attributes, deployment, restart_policy",
+    ),
+    ("room.room_configurations.*.tags", "a section of texts"),
     ("webhook", "a section: webhook.api_key and webhook.urls"),
     ("webhook.api_key", "one of the keys under keys"),
     ("webhook.urls", "a list of addresses, for example [\"https://app.example/webhook\"]"),
@@ -143,8 +202,11 @@ const KEYS: &[(&str, &str)] = &[
     ("logging.json", "true or false"),
 ];
 
-/// Its children have names of the operator's choice.
-const FREE: &str = "keys";
+/// Each of its children is a preset, with a name of the operator's choice.
+const PRESETS: &str = "room.room_configurations";
+
+/// Their children have names of the operator's choice, and are nothing but text.
+const FREE: &[&str] = &["keys", "room.room_configurations.*.tags"];
 
 /// The keys LiveKit has and this server does not act on, with what to do instead, if anything.
 /// They are warnings, not errors, so that a LiveKit configuration starts.
@@ -177,7 +239,7 @@ const LIVEKIT_ONLY: &[(&str, &str)] = &[
     ("room.max_participant_identity_length", ""),
     ("room.max_room_name_length", ""),
     ("room.playout_delay", ""),
-    ("room.room_configurations", ""),
+    ("room.room_configurations.*.egress", ": nothing is recorded here"),
     ("room.sync_streams", ""),
     ("room.update_batch_target_size", ""),
     ("rtc.advertise_internal_ip", ""),

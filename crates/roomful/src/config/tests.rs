@@ -1,6 +1,7 @@
-use roomful_sfu::codecs::{Codec, EnabledCodecs};
+use std::time::Duration;
 
 use clap::Parser as _;
+use roomful_sfu::codecs::{Codec, EnabledCodecs};
 
 use super::*;
 
@@ -87,6 +88,26 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
     ] {
         let error = load(file, &[]).err().unwrap();
         assert!(error.ends_with(expected), "{error}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn presets_are_checked_key_by_key() {
+    let presets = |text: &str| load(&format!("room:\n  room_configurations:\n{text}"), &[]);
+    let stage =
+        "    stage:\n      max_participants: 2\n      egress: {}\n      tags: {any: thing}\n";
+    let config = presets(stage).unwrap();
+    assert_eq!(config.rooms.presets["stage"].max_participants, 2);
+    let path = "room.room_configurations.stage";
+    assert!(config.warnings.iter().any(|text| text.contains(&format!("{path}.egress"))));
+    for (line, expected) in [
+        ("max_participant: 2", "did you mean room.room_configurations.NAME.max_participants?"),
+        ("max_participants: many", "stage.max_participants must be a number"),
+        ("agents: [{name: x}]", "stage.agents must be a list of agents, each with agent_name"),
+        ("sync_streams: 3", "stage.sync_streams must be true or false"),
+    ] {
+        let error = presets(&format!("    stage:\n      {line}\n")).err().unwrap();
+        assert!(error.contains("line 4: ") && error.contains(expected), "{error}");
     }
 }
 

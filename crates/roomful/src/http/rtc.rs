@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use roomful_sfu::UnknownPreset;
 use roomful_sfu::ids::{Origin, RoomName, UnixTime};
 use roomful_sfu::join::{self, JoinAttempt, JoinError, PeerConnections};
 use roomful_sfu::token::{Grant, TokenError};
@@ -56,6 +57,8 @@ pub(super) enum Refusal {
          roomCreate (room.auto_create is off)"
     )]
     NoRoom,
+    #[error(transparent)]
+    Preset(#[from] UnknownPreset),
 }
 
 fn token_words(error: &TokenError) -> &'static str {
@@ -97,7 +100,7 @@ impl Refusal {
             Refusal::Authorization
             | Refusal::Token(_)
             | Refusal::Join(JoinError::MayNotDescribeItself) => StatusCode::UNAUTHORIZED,
-            Refusal::Join(_) => StatusCode::BAD_REQUEST,
+            Refusal::Join(_) | Refusal::Preset(_) => StatusCode::BAD_REQUEST,
             Refusal::NoRoom => StatusCode::NOT_FOUND,
         }
     }
@@ -231,10 +234,20 @@ impl JoinQuery {
     }
 }
 
-/// Refuses who would begin a room and may not. The room decides again when they arrive: it may have ended meanwhile.
+/// Refuses who would begin a room and may not, or cannot. The room decides again when they arrive: it may have ended
+/// meanwhile.
 pub(super) fn require_room(app: &App, grant: &Grant) -> Result<(), Refusal> {
-    let may_begin = app.admission.rooms_begin_by_themselves || grant.can_create_room;
-    if may_begin || app.directory.has_begun(&grant.room) { Ok(()) } else { Err(Refusal::NoRoom) }
+    if app.directory.has_begun(&grant.room) {
+        return Ok(());
+    }
+    if !app.admission.rooms_begin_by_themselves && !grant.can_create_room {
+        return Err(Refusal::NoRoom);
+    }
+    let preset = &grant.room_preset;
+    if !preset.is_empty() && !app.admission.presets.contains(preset) {
+        return Err(UnknownPreset(preset.clone()).into());
+    }
+    Ok(())
 }
 
 /// The token in the header, or else the one in the query.

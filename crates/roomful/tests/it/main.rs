@@ -13,6 +13,7 @@ mod command_line;
 mod http;
 mod lanes;
 mod livekit_api;
+mod presets;
 mod program;
 mod signalling;
 mod spread;

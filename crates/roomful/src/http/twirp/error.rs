@@ -137,9 +137,9 @@ impl From<AdministrationError> for TwirpError {
             }
             AdministrationError::Full => Code::ResourceExhausted,
             AdministrationError::OutOfReach => Code::Unavailable,
-            AdministrationError::OverLimit(_) | AdministrationError::Deployment(_) => {
-                Code::InvalidArgument
-            }
+            AdministrationError::OverLimit(_)
+            | AdministrationError::Deployment(_)
+            | AdministrationError::Preset(_) => Code::InvalidArgument,
             AdministrationError::Rpc(error) => rpc_code(error),
         };
         Self::new(code, error.to_string())
