@@ -5,6 +5,7 @@ use proto::client_info::Sdk;
 
 use crate::codecs::DisabledCodecs;
 use crate::egress::codec::Codec;
+use crate::playout::Playout;
 use crate::signalling::Change;
 
 /// See the module text. What it knows was said by the program itself and is believed: a lie harms the liar alone.
@@ -16,6 +17,9 @@ pub(crate) struct Client {
 
 /// The first protocol version whose clients know that a participant can be out of reach.
 const KNOWS_LOST: i32 = 11;
+
+/// The first whose clients find a track by its own name.
+const KNOWS_SHARED_STREAMS: i32 = 10;
 
 /// The first whose Rust clients survive messages of a kind they do not know.
 const RUST_SKIPS_UNKNOWN: i32 = 10;
@@ -85,11 +89,22 @@ impl Client {
         }
     }
 
+    /// It finds tracks whose streams are not named after them. Firefox tells its page of no other name of a track.
+    pub(crate) fn knows_shared_streams(&self) -> bool {
+        self.info.protocol >= KNOWS_SHARED_STREAMS && !self.is_firefox()
+    }
+
+    /// It can be told how long to hold pictures back where `playout` has it. Not Firefox where tracks are to be played
+    /// in step: it would hold pictures alone back.
+    pub(crate) fn takes_delay(&self, playout: &Playout) -> bool {
+        playout.delay.is_some() && !(playout.in_step && self.is_firefox())
+    }
+
     /// Codecs that do not work well in this client, whatever it says. The rules are LiveKit's.
     pub(crate) fn disabled_codecs(&self) -> DisabledCodecs {
         let safari = self.browser_is("safari");
         let linux = ["linux", "android"].iter().any(|os| self.info.os.eq_ignore_ascii_case(os));
-        let firefox = self.browser_is("firefox") || self.browser_is("firefox mobile");
+        let firefox = self.is_firefox();
         let mut disabled = DisabledCodecs::default();
         if safari {
             disabled.everywhere.push(Codec::Av1);
@@ -115,6 +130,10 @@ impl Client {
     /// Rust clients before protocol 10 fail on messages added since.
     pub(crate) fn survives_unknown_messages(&self) -> bool {
         self.info.sdk() != Sdk::Rust || self.info.protocol >= RUST_SKIPS_UNKNOWN
+    }
+
+    fn is_firefox(&self) -> bool {
+        self.browser_is("firefox") || self.browser_is("firefox mobile")
     }
 
     fn browser_is(&self, name: &str) -> bool {

@@ -18,6 +18,7 @@ use crate::demand::Level;
 use crate::ids::{ParticipantSid, TrackSid};
 use crate::liveness::Presence;
 use crate::media::PathQuality;
+use crate::playout::Playout;
 use crate::signalling::Refusal;
 use crate::token::Permissions;
 use crate::transport::Channel;
@@ -105,6 +106,8 @@ pub(crate) enum Told {
 pub(crate) struct Introduction {
     /// The room, with sid, beginning and settings.
     pub(crate) room: proto::Room,
+    /// What is asked of players.
+    pub(crate) playout: Playout,
     /// Marks frames that the server made; the same in every part.
     pub(crate) sif_trailer: Vec<u8>,
     /// Who is there.

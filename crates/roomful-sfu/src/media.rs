@@ -12,6 +12,7 @@ mod feed;
 mod feedback;
 mod incoming;
 mod links;
+mod playout;
 mod quality;
 mod receiving;
 mod reports;
@@ -33,6 +34,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use crate::egress::{Layer, MediaKind};
 use crate::ids::ParticipantId;
+use crate::playout::PlayoutDelay;
 use crate::route::Route;
 use crate::speakers::AudioLevel;
 use crate::timers::Timers;
@@ -40,6 +42,7 @@ use crate::transport::{Negotiated, OutgoingSsrcs, Section};
 use audibility::Audibility;
 use feed::Feed;
 pub use links::LinkMedia;
+use playout::DelayTeller;
 pub(crate) use quality::PathQuality;
 pub(crate) use session::MediaSession;
 pub(crate) use track::FeedSlot;
@@ -266,6 +269,18 @@ impl MediaPlane {
             feeds.insert(repair, (key, slot));
         }
         Some(FeedKey { track: key, slot })
+    }
+
+    /// Tells the subscriber how long to hold pictures back. `follows_jitter`: longer on rough paths.
+    pub(crate) fn tell_playout_delay(
+        &mut self,
+        key: FeedKey,
+        allowed: PlayoutDelay,
+        follows_jitter: bool,
+    ) {
+        if let Some(feed) = self.tracks.get_mut(key.track).and_then(|one| one.feed_mut(key.slot)) {
+            feed.delay = Some(Box::new(DelayTeller::new(allowed, follows_jitter)));
+        }
     }
 
     pub(crate) fn remove_feed(&mut self, key: FeedKey) {

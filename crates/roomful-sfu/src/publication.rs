@@ -106,6 +106,11 @@ impl Publication {
     }
 
     /// Whether an offer means this publication by a track called `cid`.
+    /// It shows a screen.
+    pub(crate) fn is_screen(&self) -> bool {
+        self.info.source() == proto::TrackSource::ScreenShare
+    }
+
     pub(crate) fn is_called(&self, cid: &str) -> bool {
         self.cid == cid || self.info.codecs.iter().any(|codec| codec.cid == cid)
     }

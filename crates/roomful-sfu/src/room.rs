@@ -51,6 +51,7 @@ use crate::liveness::Presence;
 use crate::media::MediaPlane;
 use crate::outflow::DataPolicy;
 use crate::participant::Participant;
+use crate::playout::Playout;
 use crate::room_policy::{RoomPlan, RoomPolicy};
 use crate::route::Route;
 use crate::signalling::{Change, Command, Refusal};
@@ -99,6 +100,8 @@ pub(crate) struct Room {
 struct Terms {
     /// What may be published here.
     codecs: EnabledCodecs,
+    /// What is asked of players.
+    playout: Playout,
     /// With more participants it is a large room ([`roster`]).
     large_above: usize,
     /// Participants may leave data with the room.
@@ -215,7 +218,7 @@ impl Room {
         now: Instant,
         seed: u64,
     ) -> Self {
-        let wanted = plan.info;
+        let RoomPlan { info: wanted, playout, .. } = plan;
         let mut rng = fastrand::Rng::with_seed(seed);
         let created = clock.unix_millis(now);
         let allowed = wanted.enabled_codecs.iter();
@@ -246,6 +249,7 @@ impl Room {
             rng,
             terms: Terms {
                 codecs,
+                playout,
                 large_above: policy.large_above,
                 data_blobs: policy.data_blobs,
                 data_tracks: policy.data_tracks,

@@ -10,6 +10,7 @@ use crate::agents::check_deployment;
 use crate::codecs::EnabledCodecs;
 use crate::limits;
 use crate::outflow::DataPolicy;
+use crate::playout::{Playout, PlayoutDelay};
 use crate::token::Grant;
 
 /// The operator's rules about rooms. The defaults are LiveKit's.
@@ -41,6 +42,8 @@ pub struct RoomPolicy {
     pub large_above: usize,
     /// What tracks may be coded with.
     pub enabled_codecs: EnabledCodecs,
+    /// What is asked of players.
+    pub playout: Playout,
     /// What rooms may be like that are begun by naming one of these.
     pub presets: BTreeMap<String, proto::RoomConfiguration>,
 }
@@ -50,6 +53,7 @@ pub struct RoomPolicy {
 pub(crate) struct RoomPlan {
     /// All that is told of it, but its sid and when it began.
     pub(crate) info: proto::Room,
+    pub(crate) playout: Playout,
     /// The agents that are wanted from its beginning.
     pub(crate) agents: Vec<proto::RoomAgentDispatch>,
 }
@@ -75,6 +79,7 @@ impl Default for RoomPolicy {
             notices: false,
             large_above: 100,
             enabled_codecs: EnabledCodecs::default(),
+            playout: Playout::default(),
             presets: BTreeMap::new(),
         }
     }
@@ -131,7 +136,18 @@ impl RoomPolicy {
             enabled_codecs: self.enabled_codecs.described(),
             ..Default::default()
         };
-        Ok(RoomPlan { info, agents: agents.clone() })
+        let delays = (
+            or(request.min_playout_delay, preset.min_playout_delay, 0),
+            or(request.max_playout_delay, preset.max_playout_delay, 0),
+        );
+        let playout = Playout {
+            delay: match delays {
+                (0, 0) => self.playout.delay,
+                (min, max) => Some(PlayoutDelay::from_millis(min, max)),
+            },
+            in_step: request.sync_streams || preset.sync_streams || self.playout.in_step,
+        };
+        Ok(RoomPlan { info, playout, agents: agents.clone() })
     }
 }
 
@@ -145,6 +161,9 @@ pub(crate) fn begun_by(grant: &Grant) -> proto::CreateRoomRequest {
         departure_timeout: wishes.departure_timeout,
         max_participants: wishes.max_participants,
         metadata: wishes.metadata,
+        min_playout_delay: wishes.min_playout_delay,
+        max_playout_delay: wishes.max_playout_delay,
+        sync_streams: wishes.sync_streams,
         tags: wishes.tags,
         agents: wishes.agents,
         ..Default::default()
@@ -211,6 +230,21 @@ mod tests {
         let plan = policy.plan(&said).unwrap();
         assert_eq!((plan.info.metadata.as_str(), plan.agents), ("mine", agent("mine")));
         assert_eq!(numbers(&policy, &request()), (300, 20, 0), "only where it is named");
+    }
+
+    #[test]
+    fn how_to_play_is_said_by_the_request_the_preset_and_the_operator() {
+        let slow = proto::RoomConfiguration { min_playout_delay: 50, ..Default::default() };
+        let operators = Playout { delay: Some(PlayoutDelay::from_millis(1, 2)), in_step: false };
+        let mut policy = RoomPolicy { playout: operators, ..Default::default() };
+        policy.add_preset("slow".into(), slow).unwrap();
+        let playout = |request| policy.plan(&request).unwrap().playout;
+        assert_eq!(playout(request()), operators);
+        let preset = proto::CreateRoomRequest { room_preset: "slow".into(), ..request() };
+        assert_eq!(playout(preset.clone()).delay, Some(PlayoutDelay::from_millis(50, 0)));
+        let said = proto::CreateRoomRequest { max_playout_delay: 70, sync_streams: true, ..preset };
+        let delay = Some(PlayoutDelay::from_millis(50, 70));
+        assert_eq!(playout(said), Playout { delay, in_step: true });
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::route::{Protocol, Route};
 use crate::signalling::{self, Change, ServerFacts};
 use crate::timers::Timers;
 use crate::token::ApiKeys;
-use crate::transport::TransportFactory;
+use crate::transport::{Beginning, TransportFactory};
 use transmits::Transmits;
 
 /// One incoming datagram.
@@ -178,10 +178,14 @@ impl Sfu {
             return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
         };
         let id = ParticipantId(self.next_id());
-        let (factory, addresses) = (&self.transports, self.addresses_for(&attempt));
-        let transport = factory.transport(&addresses, self.rng.fork(), now);
+        let tells_playout_delay =
+            self.rooms.get(&key).is_some_and(|room| room.tells_playout_delay(&attempt.request));
+        let addresses = self.addresses_for(&attempt);
+        let mut beginning =
+            || Beginning { addresses: &addresses, tells_playout_delay, rng: self.rng.fork() };
+        let transport = self.transports.transport(beginning(), now);
         let receiving = (attempt.peer_connections == PeerConnections::Two)
-            .then(|| factory.offering_transport(&addresses, self.rng.fork(), now));
+            .then(|| self.transports.offering_transport(beginning(), now));
         self.homes.insert(id, key);
         self.connections.insert(connection, id);
         if let Some(room) = self.rooms.get_mut(&key) {

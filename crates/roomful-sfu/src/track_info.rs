@@ -149,7 +149,7 @@ fn stream(request: &proto::AddTrackRequest) -> String {
     }
     match request.source() {
         TrackSource::Camera | TrackSource::Microphone => "camera".to_owned(),
-        TrackSource::ScreenShare | TrackSource::ScreenShareAudio => "screen_share".to_owned(),
+        TrackSource::ScreenShare | TrackSource::ScreenShareAudio => "screen".to_owned(),
         TrackSource::Unknown => "unknown".to_owned(),
     }
 }

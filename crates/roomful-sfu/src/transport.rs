@@ -23,6 +23,7 @@ use roomful_rtp::srtp::MasterKeys;
 use str0m::channel::ChannelId;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::error::IceError;
+use str0m::rtp::Extension;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
 use crate::codecs::AllowedCodecs;
@@ -39,8 +40,19 @@ use unwanted::without_codecs;
 pub(crate) struct TransportFactory {
     provider: Arc<CryptoProvider>,
     certificate: DtlsCert,
-    /// Made with the first transport that offers.
-    templates: OnceCell<Templates>,
+    /// Made with the first transport that offers, and tells no playout delay, or does.
+    templates: [OnceCell<Templates>; 2],
+}
+
+/// How a transport begins.
+#[derive(Debug)]
+pub(crate) struct Beginning<'a> {
+    /// Where it can be reached, the most wanted first.
+    pub(crate) addresses: &'a [(Protocol, SocketAddr)],
+    /// Receivers are told how long to hold pictures back.
+    pub(crate) tells_playout_delay: bool,
+    /// Draws SSRCs.
+    pub(crate) rng: fastrand::Rng,
 }
 
 /// One m-line, by its place in the SDP: the place never changes while the transport lives (RFC 8829 §5.2.2).
@@ -154,22 +166,21 @@ const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
 /// ... and its buffers for packets would only be memory, 26 kB for each participant; 0 is not allowed.
 const NO_PACKETS: usize = 1;
 
+/// Id of the header extension in offers of this server's: one that `str0m` gives no other.
+const PLAYOUT_DELAY_ID: u8 = 6;
+
 impl TransportFactory {
     /// `None` if the crypto library cannot make a certificate.
     pub(crate) fn new() -> Option<Self> {
         let provider = Arc::new(keys::tapped(str0m::crypto::from_feature_flags()));
         let certificate = provider.dtls_provider.generate_certificate()?;
-        Some(Self { provider, certificate, templates: OnceCell::new() })
+        Some(Self { provider, certificate, templates: Default::default() })
     }
 
-    /// A transport that can be reached at `addresses`, the most wanted first, whose SSRCs `rng` draws.
-    pub(crate) fn transport(
-        &self,
-        addresses: &[(Protocol, SocketAddr)],
-        rng: fastrand::Rng,
-        now: Instant,
-    ) -> Transport {
-        let mut rtc = self.rtc(now);
+    /// A transport on which a client offers.
+    pub(crate) fn transport(&self, beginning: Beginning<'_>, now: Instant) -> Transport {
+        let Beginning { addresses, tells_playout_delay, rng } = beginning;
+        let mut rtc = self.rtc(tells_playout_delay, now);
         for (protocol, address) in addresses {
             match candidate(*protocol, *address) {
                 Ok(candidate) => {
@@ -198,19 +209,21 @@ impl TransportFactory {
 
     /// The same, for a client that receives by a transport of its own: this server offers on it
     /// ([`Transport::make_offer`]), and the client nothing.
-    pub(crate) fn offering_transport(
-        &self,
-        addresses: &[(Protocol, SocketAddr)],
-        rng: fastrand::Rng,
-        now: Instant,
-    ) -> Transport {
-        let templates = self.templates.get_or_init(|| Templates::of(self.rtc(now)));
+    pub(crate) fn offering_transport(&self, beginning: Beginning<'_>, now: Instant) -> Transport {
+        let tells_delay = beginning.tells_playout_delay;
+        let templates = &self.templates[usize::from(tells_delay)];
+        let templates = templates.get_or_init(|| Templates::of(self.rtc(tells_delay, now)));
         let offering = Some(Box::new(Offering::new(templates.clone())));
-        Transport { offering, ..self.transport(addresses, rng, now) }
+        Transport { offering, ..self.transport(beginning, now) }
     }
 
-    fn rtc(&self, now: Instant) -> Rtc {
-        RtcConfig::new()
+    fn rtc(&self, tells_playout_delay: bool, now: Instant) -> Rtc {
+        let config = RtcConfig::new();
+        let config = match tells_playout_delay {
+            true => config.set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay),
+            false => config,
+        };
+        config
             .set_crypto_provider(self.provider.clone())
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(true)

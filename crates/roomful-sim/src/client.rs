@@ -21,6 +21,7 @@ use roomful_sfu::join::PeerConnections;
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::Extension;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
 
 use crate::reception::{Label, Stream, TrackLog};
@@ -450,6 +451,8 @@ fn add_candidate(rtc: &mut Rtc, address: SocketAddr) {
 fn peer_connection(video: VideoCodecs, now: Instant) -> Rtc {
     RtcConfig::new()
         .set_rtp_mode(true)
+        // As browsers do; by an id that the server would not choose.
+        .set_extension(9, Extension::PlayoutDelay)
         .clear_codecs()
         .enable_opus(true, false)
         .enable_vp8(video != VideoCodecs::H264)

@@ -13,6 +13,8 @@ pub struct Label {
     pub publisher: String,
     /// Sid of the publication.
     pub track: String,
+    /// What it is played in step with: all of the same stream.
+    pub stream: String,
 }
 
 /// One RTP packet as it came out of the client's own stack.
@@ -56,6 +58,8 @@ pub struct TrackLog {
     pub last_at: Option<Instant>,
     /// Layer of the last one.
     pub layer: u8,
+    /// When packets said how long to hold pictures back, and what: at least and at most, in milliseconds.
+    pub delays: Vec<(Instant, (u32, u32))>,
     /// Frames by layer and number.
     pub frames: BTreeMap<(u8, u64), FrameLog>,
 }
@@ -250,7 +254,7 @@ mod tests {
     }
 
     fn stream(track: &str) -> Stream {
-        let label = Label { publisher: "PA_a".into(), track: track.into() };
+        let label = Label { publisher: "PA_a".into(), track: track.into(), stream: String::new() };
         let mut stream = Stream::default();
         stream.set_label(Some(label)).unwrap();
         stream
@@ -322,7 +326,7 @@ mod tests {
     #[test]
     fn a_label_that_changes_without_being_inactive_is_noticed() {
         let mut stream = stream("TR_b");
-        let other = Label { publisher: "PA_a".into(), track: "TR_c".into() };
+        let other = Label { publisher: "PA_a".into(), track: "TR_c".into(), stream: String::new() };
         stream.set_label(Some(other.clone())).unwrap_err();
         stream.set_label(None).unwrap();
         stream.set_label(Some(other)).unwrap();

@@ -1,7 +1,6 @@
 //! What participants offer, and what they are answered; and what they answer to offers they are made.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Script, script};
@@ -11,7 +10,7 @@ use crate::route::Protocol;
 use crate::testing::start_of_time;
 use crate::transport::answer::StreamLabel;
 use crate::transport::offering::SectionToOffer;
-use crate::transport::{Negotiated, Transport, TransportFactory};
+use crate::transport::{Beginning, Negotiated, Transport, TransportFactory};
 
 /// The part before the sections, and a data section.
 pub(super) const DATA_OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -141,14 +140,15 @@ fn answers_accepted(bytes: &[u8]) -> usize {
 
 fn made(
     now: Instant,
-    make: impl Fn(&TransportFactory, &[(Protocol, SocketAddr)], fastrand::Rng, Instant) -> Transport,
+    make: impl Fn(&TransportFactory, Beginning<'_>, Instant) -> Transport,
 ) -> Option<Transport> {
     thread_local! {
         static FACTORY: Option<TransportFactory> = TransportFactory::new();
     }
     let addresses = [(Protocol::Udp, ([127, 0, 0, 1], 7882).into())];
     let rng = fastrand::Rng::with_seed(1);
-    FACTORY.with(|factory| Some(make(factory.as_ref()?, &addresses, rng, now)))
+    let beginning = Beginning { addresses: &addresses, tells_playout_delay: true, rng };
+    FACTORY.with(|factory| Some(make(factory.as_ref()?, beginning, now)))
 }
 
 /// The same with what is offered; returns how many offers were accepted.

@@ -10,6 +10,7 @@ use roomful_rtp::rtp::{HeaderFields, write_header, write_padding};
 use roomful_rtp::sender_report::SentStream;
 
 use super::SessionKey;
+use super::playout::DelayTeller;
 use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
@@ -18,8 +19,8 @@ use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind};
 use crate::transmit::TransmitBuffer;
 use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 
-/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 + 2 + 2 and a section's name of
-/// 17 (RFC 8285 §4.2), original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
+/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 + 4 (playout delay), 2 and a section's
+/// name of 17 (RFC 8285 §4.2), original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
 /// larger only asks for room that stays unused.
 pub(super) const OVERHEAD: usize = 64;
 
@@ -53,6 +54,8 @@ pub(crate) struct Feed {
     pub(super) newest: Option<Newest>,
     /// When the egress wants to be asked about keyframes again, as last set.
     pub(super) keyframe_timer: Option<Instant>,
+    /// Tells the subscriber how long to hold pictures back, in rooms that say so.
+    pub(super) delay: Option<Box<DelayTeller>>,
 }
 
 /// How the timestamps of the newest packet relate to its publisher's.
@@ -111,6 +114,7 @@ impl Feed {
             stream: SentStream::new(clock_rate),
             newest: None,
             keyframe_timer: None,
+            delay: None,
         }
     }
 
@@ -169,6 +173,7 @@ impl Feed {
             carried: kept.extensions,
             original: None,
             names: (!self.is_known).then_some(self.section),
+            delay: self.delay.as_mut().and_then(|one| one.extension(header.seq as u16, now)),
             payload,
             padding: place.padding,
             vp8: header.vp8,
@@ -227,6 +232,7 @@ impl Feed {
             carried: kept.extensions,
             original: Some(sequence),
             names: (!self.is_known).then_some(self.section),
+            delay: None,
             payload,
             padding: 0,
             vp8: sent.vp8,
@@ -267,6 +273,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) original: Option<u16>,
     /// The section whose name it carries.
     pub(super) names: Option<Section>,
+    /// How long pictures are to be held back, as it is written.
+    pub(super) delay: Option<[u8; 3]>,
     pub(super) payload: &'a [u8],
     /// Bytes of padding behind the payload.
     pub(super) padding: u8,

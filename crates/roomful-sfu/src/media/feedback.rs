@@ -1,12 +1,15 @@
 //! RTCP that participants send: what they miss, what they cannot decode, how media reaches them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomful_rtp::Ssrc;
 use roomful_rtp::rtcp::{Nack, ReportBlock, Rtcp, packets};
 
 use super::quality::Way;
 use super::{FeedKey, MAX_REPEATS, MediaPlane, SessionKey};
+
+/// Timestamps a second of every video codec (RFC 7741 §4.1 and others).
+const VIDEO_CLOCK: f64 = 90_000.0;
 
 impl MediaPlane {
     /// Takes in a compound RTCP packet of a session, decrypted in place.
@@ -90,6 +93,10 @@ impl MediaPlane {
             feed.is_known = true;
             let echoed = feed.stream.rtt(&block, now);
             let passed = feed.sending.handle_report(&block);
+            if let Some(teller) = &mut feed.delay {
+                let jitter = Duration::from_secs_f64(f64::from(block.jitter) / VIDEO_CLOCK);
+                teller.handle_report(block.highest_seq as u16, jitter, now);
+            }
             let Some(session) = self.sessions.get_mut(key) else { continue };
             if let Some(echoed) = echoed {
                 session.round_trip.update(echoed);

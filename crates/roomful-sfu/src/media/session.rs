@@ -138,7 +138,7 @@ impl MediaSession {
         let (level_byte, orientation_byte) = ([level.unwrap_or(0)], [orientation.unwrap_or(0)]);
         let name = packet.names.and_then(|section| negotiated.sections.get(section.index()));
         let name = name.map(|section| section.mid.as_bytes());
-        let elements: [Option<(u8, &[u8])>; 5] = [
+        let elements: [Option<(u8, &[u8])>; 6] = [
             extensions.transport_sequence.map(|id| (id, &sequence[..])),
             send_time.as_ref().map(|(id, bytes)| (*id, &bytes[..])),
             extensions.audio_level.filter(|_| level.is_some()).map(|id| (id, &level_byte[..])),
@@ -146,6 +146,7 @@ impl MediaSession {
                 .orientation
                 .filter(|_| orientation.is_some())
                 .map(|id| (id, &orientation_byte[..])),
+            extensions.playout_delay.zip(packet.delay.as_ref().map(|bytes| &bytes[..])),
             extensions.mid.zip(name.filter(|name| (1..=LONGEST_NAME).contains(&name.len()))),
         ];
         let sealer = &srtp.sealer;

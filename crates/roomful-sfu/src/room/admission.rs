@@ -241,6 +241,11 @@ impl Room {
         limit == 0 || here.count() + coming.count() < limit
     }
 
+    /// Whether a client that says so of itself is told how long to hold pictures back.
+    pub(crate) fn tells_playout_delay(&self, request: &proto::JoinRequest) -> bool {
+        Client::new(request).takes_delay(&self.terms.playout)
+    }
+
     /// The room as it is now.
     pub(crate) fn info(&self) -> proto::Room {
         let mut info = proto::Room {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Room, Timer};
+use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::liveness::Presence;
 use crate::media::MediaDrops;
@@ -65,7 +66,13 @@ impl Room {
         let Some(ssrcs) = agreed.and_then(|agreed| agreed.outgoing) else { return };
         let first_seq = self.rng.u16(..);
         let session = participant.receiving_session();
+        // Few pictures in bursts look like jitter.
+        let follows_jitter = publication.is_some_and(|one| !one.is_screen());
+        let is_video = subscription.kind == MediaKind::Video;
         let feed = self.media.add_feed(from, session, section, ssrcs, first_seq, now);
+        if let (Some(feed), Some(delay), true) = (feed, self.terms.playout.delay, is_video) {
+            self.media.tell_playout_delay(feed, delay, follows_jitter);
+        }
         let subscription =
             self.participants.get_mut(&id).and_then(|one| one.subscriptions.get_mut(track));
         if let Some(subscription) = subscription {

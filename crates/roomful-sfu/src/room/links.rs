@@ -55,8 +55,8 @@ impl Room {
         now: Instant,
         seed: u64,
     ) -> Self {
-        let Introduction { room, sif_trailer, members, speaking } = introduction;
-        let plan = RoomPlan { info: room.clone(), agents: Vec::new() };
+        let Introduction { room, playout, sif_trailer, members, speaking } = introduction;
+        let plan = RoomPlan { info: room.clone(), playout, agents: Vec::new() };
         let mut part = Self::new(plan, policy, clock, now, seed);
         part.info = room;
         part.links.home = Some(link);
@@ -106,6 +106,7 @@ impl Room {
         });
         let introduction = Introduction {
             room: self.info.clone(),
+            playout: self.terms.playout,
             sif_trailer: self.terms.sif_trailer.to_vec(),
             speaking: speaking.collect(),
             members,

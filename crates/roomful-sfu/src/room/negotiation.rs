@@ -107,11 +107,17 @@ impl Room {
     /// What the receiving sections of `id` carry, as its client is told.
     pub(super) fn labels(&self, id: ParticipantId) -> BTreeMap<Section, StreamLabel> {
         let Some(participant) = self.participants.get(&id) else { return BTreeMap::new() };
+        let in_step = self.terms.playout.in_step && participant.client.knows_shared_streams();
         let label = |section| {
             let track = participant.receiving.track(section)?;
             let publisher = participant.subscriptions.get(track)?.publisher;
-            let sid = &self.participants.get(&publisher)?.profile.sid;
-            let (stream, cname) = (format!("{sid}|{track}"), sid.clone());
+            let publisher = self.participants.get(&publisher)?;
+            let sid = &publisher.profile.sid;
+            // Tracks of one stream are played in step.
+            let shared = publisher.publications.get(track).map(|one| one.info.stream.as_str());
+            let shared = shared.filter(|stream| in_step && !stream.is_empty());
+            let (stream, cname) =
+                (format!("{sid}|{}", shared.unwrap_or(track.as_str())), sid.clone());
             Some((section, StreamLabel { stream, track: track.to_string(), cname }))
         };
         participant.receiving.sections().filter_map(label).collect()

@@ -84,7 +84,12 @@ pub(crate) struct ExtensionIds {
     pub(crate) absolute_send_time: Option<u8>,
     /// 3GPP TS 26.114 §7.4.5.
     pub(crate) orientation: Option<u8>,
+    /// The playout delay of libwebrtc.
+    pub(crate) playout_delay: Option<u8>,
 }
+
+/// The extension that tells how long to hold pictures back.
+pub(super) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
 /// A stream named by SSRC in the offer (RFC 5576).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,6 +234,7 @@ impl ExtensionIds {
                 &mut self.absolute_send_time
             }
             "urn:3gpp:video-orientation" => &mut self.orientation,
+            PLAYOUT_DELAY => &mut self.playout_delay,
             _ => return,
         };
         *slot = Some(id);

@@ -13,7 +13,7 @@ use str0m::channel::{ChannelConfig, Reliability};
 use str0m::media::{Direction, MediaKind as Kind};
 
 use super::answer::{StreamLabel, announce, push_line, split_sections};
-use super::negotiated::{Negotiated, NegotiatedSection, OutgoingSsrcs};
+use super::negotiated::{Negotiated, NegotiatedSection, OutgoingSsrcs, PLAYOUT_DELAY};
 use super::offer::{OfferedSection, read_sections};
 use super::unwanted::without_codecs;
 use super::{Channel, Section, Transport, TransportEvent, TransportOutput, without_addresses};
@@ -101,7 +101,10 @@ impl Templates {
             let (_, sections) = split_sections(&offer);
             let section = sections.into_iter().find(|section| section.starts_with(media));
             let lines = section.unwrap_or_default().split_inclusive('\n');
-            let kept = |line: &&str| OF_TEMPLATE.iter().any(|start| line.starts_with(start));
+            let is_of_pictures = |line: &str| line.contains(PLAYOUT_DELAY) && media == "m=audio";
+            let kept = |line: &&str| {
+                OF_TEMPLATE.iter().any(|start| line.starts_with(start)) && !is_of_pictures(line)
+            };
             lines.filter(kept).collect::<String>().into()
         };
         Self { audio: template("m=audio"), video: template("m=video") }
@@ -332,7 +335,7 @@ fn data_section_alone(answer: &str, answered: &[OfferedSection]) -> String {
 mod tests {
     use super::*;
     use crate::testing::start_of_time;
-    use crate::transport::TransportFactory;
+    use crate::transport::{Beginning, TransportFactory};
 
     const ANSWER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE DATA r001\r\n\
         a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:\
@@ -341,8 +344,14 @@ mod tests {
         m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:r001\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n";
 
     fn transport() -> Transport {
+        transport_that(false)
+    }
+
+    fn transport_that(tells_playout_delay: bool) -> Transport {
         let (factory, now) = (TransportFactory::new().unwrap(), start_of_time());
-        factory.offering_transport(&[], fastrand::Rng::with_seed(1), now)
+        let rng = fastrand::Rng::with_seed(1);
+        let beginning = Beginning { addresses: &[], tells_playout_delay, rng };
+        factory.offering_transport(beginning, now)
     }
 
     fn video(track: &str) -> SectionToOffer {
@@ -359,6 +368,19 @@ mod tests {
 
     fn values<'a>(sdp: &'a str, start: &str) -> Vec<&'a str> {
         sdp.lines().filter_map(|line| line.strip_prefix(start)).collect()
+    }
+
+    #[test]
+    fn how_long_to_hold_pictures_back_is_offered_for_pictures_and_where_it_is_told() {
+        let sections = [SectionToOffer { kind: MediaKind::Audio, stream: None }, video("TR_a")];
+        for (tells, expected) in [(false, [false, false]), (true, [false, true])] {
+            let allowed = AllowedCodecs::default();
+            let offer = transport_that(tells).make_offer(&sections, &allowed, false).unwrap();
+            let (_, offered) = split_sections(&offer);
+            let offered: Vec<bool> =
+                offered[1..].iter().map(|one| one.contains(PLAYOUT_DELAY)).collect();
+            assert_eq!(offered, expected);
+        }
     }
 
     #[test]

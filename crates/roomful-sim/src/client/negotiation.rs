@@ -258,6 +258,6 @@ fn section_label(section: &str) -> Option<(String, Label)> {
     let sends = section.lines().any(|line| line.trim() == "a=sendonly");
     let (stream, track) = attribute("a=msid:").filter(|_| sends)?.split_once(' ')?;
     let (publisher, _) = stream.split_once('|')?;
-    let label = Label { publisher: publisher.into(), track: track.into() };
+    let label = Label { publisher: publisher.into(), track: track.into(), stream: stream.into() };
     Some((attribute("a=mid:")?.to_owned(), label))
 }

@@ -155,6 +155,10 @@ impl Client {
             self.violations.push("media outside every receiving section".into());
             return;
         };
+        let values = &packet.header.ext_vals;
+        let milliseconds = |time: str0m::media::MediaTime| (time.as_seconds() * 1_000.0) as u32;
+        let delay = values.play_delay_min.zip(values.play_delay_max);
+        let delay = delay.map(|(min, max)| (milliseconds(min), milliseconds(max)));
         let received = ReceivedPacket {
             ssrc: *packet.header.ssrc,
             seq: *packet.seq_no,
@@ -164,13 +168,17 @@ impl Client {
             at: now,
         };
         match stream.handle_packet(&received) {
-            Ok(Some(mark)) => self.log(&mark, now),
+            Ok(Some(mark)) => self.log(&mark, delay, now),
             Ok(None) => {}
             Err(error) => self.violations.push(format!("section {mid}: {error}")),
         }
     }
 
-    fn log(&mut self, mark: &Mark, now: Instant) {
-        self.received.entry(mark.track.clone()).or_default().handle_mark(mark, now);
+    fn log(&mut self, mark: &Mark, delay: Option<(u32, u32)>, now: Instant) {
+        let log = self.received.entry(mark.track.clone()).or_default();
+        log.handle_mark(mark, now);
+        if let Some(delay) = delay {
+            log.delays.push((now, delay));
+        }
     }
 }

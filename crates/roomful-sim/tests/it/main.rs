@@ -22,6 +22,7 @@ mod meeting;
 mod moves;
 mod notices;
 mod paths;
+mod playout;
 mod presence;
 mod quality;
 mod resuming;

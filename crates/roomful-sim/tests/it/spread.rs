@@ -90,6 +90,10 @@ hold_in_parts! { 2:
     paths {
         every_frame_is_repaired_at_five_percent_loss_each_way,
     }
+    playout {
+        pictures_say_how_long_to_hold_them_back_until_a_report_shows_that_it_is_known,
+        camera_and_microphone_are_one_stream_where_they_are_to_be_played_in_step,
+    }
     presence {
         a_killed_client_is_lost_within_three_seconds_and_gone_within_twenty,
         someone_out_of_reach_for_five_seconds_is_lost_and_then_back,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use roomful_sfu::RoomPolicy;
+use roomful_sfu::{Playout, PlayoutDelay, RoomPolicy};
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -23,7 +23,18 @@ pub(super) struct FileRoom {
     pub(super) departure_timeout: Option<u32>,
     pub(super) enable_remote_unmute: Option<bool>,
     pub(super) enabled_codecs: Option<Vec<FileCodec>>,
+    pub(super) playout_delay: Option<FilePlayoutDelay>,
+    pub(super) sync_streams: Option<bool>,
     pub(super) room_configurations: Option<BTreeMap<String, FilePreset>>,
+}
+
+/// In milliseconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FilePlayoutDelay {
+    enabled: bool,
+    min: u32,
+    max: u32,
 }
 
 /// A `RoomConfiguration`. As everywhere in protobuf's JSON, names may be written in either way.
@@ -83,6 +94,10 @@ impl FileRoom {
                 .unwrap_or(default.max_participants),
             auto_create: self.auto_create.unwrap_or(default.auto_create),
             remote_unmute: self.enable_remote_unmute.unwrap_or(default.remote_unmute),
+            playout: Playout {
+                delay: self.playout_delay.filter(|delay| delay.enabled).map(FilePlayoutDelay::read),
+                in_step: self.sync_streams.unwrap_or(false),
+            },
             enabled_codecs: enabled_codecs(&self.enabled_codecs.unwrap_or_default(), warnings),
             ..default
         };
@@ -95,6 +110,12 @@ impl FileRoom {
                 .map_err(|error| ConfigError::new(format!("{key}: {error}")))?;
         }
         Ok(policy)
+    }
+}
+
+impl FilePlayoutDelay {
+    fn read(self) -> PlayoutDelay {
+        PlayoutDelay::from_millis(self.min, self.max)
     }
 }
 
@@ -161,6 +182,17 @@ mod tests {
         assert_eq!(agents, ["prompter", "light"]);
         assert_eq!(preset.agents[0].attributes["k"], "v");
         assert_eq!(preset.agents[1].restart_policy(), proto::JobRestartPolicy::JrpNever);
+    }
+
+    #[test]
+    fn how_to_play_is_said_in_livekits_words() {
+        let playout = |yaml| read(yaml).unwrap().playout;
+        let delay = Some(PlayoutDelay::from_millis(100, 2_000));
+        assert_eq!(
+            playout("{playout_delay: {enabled: true, min: 100, max: 2000}, sync_streams: true}"),
+            Playout { delay, in_step: true }
+        );
+        assert_eq!(playout("{playout_delay: {min: 100}}"), Playout::default(), "not enabled");
     }
 
     #[test]

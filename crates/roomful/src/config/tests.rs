@@ -53,7 +53,7 @@ turn: {enabled: false}
     assert_eq!(config.media.interface_includes, ["en0"]);
     assert_eq!(config.bind_addresses.len(), 2);
     assert_eq!(config.media.tcp_port, Some(7881));
-    for key in ["rtc.pli_throttle", "room.sync_streams", "turn", "\"key2\""] {
+    for key in ["rtc.pli_throttle", "turn", "\"key2\""] {
         assert!(config.warnings.iter().any(|text| text.contains(key)), "{key}");
     }
 }
