@@ -3,6 +3,8 @@ const connections: RTCPeerConnection[] = [];
 
 /** What the page's peer connections say about one stream. */
 export interface Stream {
+  /** As the browser calls it in its statistics. */
+  id: string;
   direction: 'inbound' | 'outbound';
   kind: string;
   /** The codec in use, not the one asked for: `video/VP8`. */
@@ -35,6 +37,17 @@ export async function streams(): Promise<Stream[]> {
   const open = connections.filter((connection) => connection.connectionState !== 'closed');
   const reports = await Promise.all(open.map((connection) => connection.getStats()));
   return reports.flatMap(streamsOf);
+}
+
+/** The streams in which frames came along within so many milliseconds; `frames` counts these. */
+export async function moving(milliseconds: number): Promise<Stream[]> {
+  const before = await streams();
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const after = await streams();
+  return after.flatMap((stream) => {
+    const frames = stream.frames - (before.find(({ id }) => id === stream.id)?.frames ?? 0);
+    return frames > 0 ? [{ ...stream, frames }] : [];
+  });
 }
 
 /** How the open connections' media travels: candidate types and protocols of the pairs in use. */
@@ -73,6 +86,7 @@ function streamsOf(report: RTCStatsReport): Stream[] {
       const inbound = entry.type === 'inbound-rtp';
       const codec = report.get(String(entry.codecId)) as { mimeType?: string } | undefined;
       return {
+        id: String(entry.id),
         direction: inbound ? 'inbound' : 'outbound',
         kind: String(entry.kind),
         codec: codec?.mimeType ?? 'none yet',

@@ -1,5 +1,5 @@
 import { type Arrivals, arrived, watchFirstFrame, watchJoin } from './arrivals';
-import { paths, serverPorts, type Stream, streams, watchConnections } from './connections';
+import { moving, paths, serverPorts, type Stream, streams, watchConnections } from './connections';
 import { liveTracks, type Person, replaceDevices } from './devices';
 import { read, type Reading } from './reader';
 import { listen, listening } from './tone';
@@ -16,6 +16,8 @@ export interface Probe {
   liveTracks(kind: 'audio' | 'video'): number;
   /** The RTP streams the page sends and receives. */
   streams(): Promise<Stream[]>;
+  /** The streams in which frames come along within so many milliseconds. */
+  moving(milliseconds: number): Promise<Stream[]>;
   /** The candidate pairs in use, as `type/protocol`. */
   paths(): Promise<string[]>;
   serverPorts(): Promise<number[]>;
@@ -46,6 +48,7 @@ export function install(person: Person): void {
     listening,
     liveTracks,
     streams,
+    moving,
     paths,
     serverPorts,
     arrivals: arrived,

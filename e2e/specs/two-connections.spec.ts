@@ -1,18 +1,11 @@
-import type { Engine } from '../stage/browsers';
-import { Guest, KEYS } from '../stage/sdk';
-import { expect, test } from '../stage/test';
+import { expect, test } from '../stage/guests';
 
 // Clients that publish over one peer connection and receive over another, as LiveKit's older ones and those in Go do:
 // here livekit-client, told to.
 
 for (const engine of ['chromium', 'firefox'] as const) {
-  test(`two ${engine} clients with two peer connections see and hear each other`, async ({ person, serve, room }) => {
-    const server = await serve(KEYS);
-    const guest = async (identity: string) => {
-      const { page, painter } = await person(identity, { engine, server });
-      return new Guest(page, identity, painter, server).join(room, 2);
-    };
-    const [ann, ben] = [await guest('ann'), await guest('ben')];
+  test(`two ${engine} clients with two peer connections see and hear each other`, async ({ guest }) => {
+    const [ann, ben] = [await guest('ann', { engine, peerConnections: 2 }), await guest('ben', { engine, peerConnections: 2 })];
     for (const each of [ann, ben]) await each.turnOn();
     await ann.meets([ben]);
     await ben.meets([ann]);
@@ -23,15 +16,10 @@ for (const engine of ['chromium', 'firefox'] as const) {
   });
 }
 
-test('clients with one and with two peer connections meet; who comes, goes and comes again is seen each time', async ({ person, serve, room }) => {
-  const server = await serve(KEYS);
-  const guest = async (identity: string, engine: Engine, connections: 1 | 2) => {
-    const { page, painter } = await person(identity, { engine, server });
-    return new Guest(page, identity, painter, server).join(room, connections);
-  };
-  const ann = await guest('ann', 'chromium', 2);
-  const ben = await guest('ben', 'firefox', 2);
-  const cleo = await guest('cleo', 'chromium', 1);
+test('clients with one and with two peer connections meet; who comes, goes and comes again is seen each time', async ({ guest }) => {
+  const ann = await guest('ann', { peerConnections: 2 });
+  const ben = await guest('ben', { engine: 'firefox', peerConnections: 2 });
+  const cleo = await guest('cleo');
   expect(await Promise.all([ann, ben, cleo].map((each) => each.paths()))).toEqual([['/rtc'], ['/rtc'], ['/rtc/v1']]);
   await cleo.turnOn();
   await ann.meets([cleo]);
@@ -52,13 +40,8 @@ test('clients with one and with two peer connections meet; who comes, goes and c
   await cleo.meets([ben]);
 });
 
-test('messages pass between clients with one and with two peer connections', async ({ person, serve, room }) => {
-  const server = await serve(KEYS);
-  const guest = async (identity: string, connections: 1 | 2) => {
-    const { page, painter } = await person(identity, { server });
-    return new Guest(page, identity, painter, server).join(room, connections);
-  };
-  const [ann, ben] = [await guest('ann', 2), await guest('ben', 1)];
+test('messages pass between clients with one and with two peer connections', async ({ guest }) => {
+  const [ann, ben] = [await guest('ann', { peerConnections: 2 }), await guest('ben')];
   for (const [from, to] of [[ann, ben], [ben, ann]] as const) {
     for (const reliable of [true, false]) {
       const text = `from ${from.identity}, reliable ${reliable}`;
@@ -78,15 +61,9 @@ for (const { scenario, event, anew } of [
   { scenario: 'signal-reconnect', event: 'signalReconnecting', anew: false },
   { scenario: 'full-reconnect', event: 'reconnecting', anew: true },
 ] as const) {
-  test(`a client with two peer connections is back after ${scenario}`, async ({ person, serve, room }) => {
-    const server = await serve(KEYS);
-    const guest = async (identity: string, connections: 1 | 2) => {
-      const { page, painter } = await person(identity, { server });
-      const joined = await new Guest(page, identity, painter, server).join(room, connections);
-      await joined.turnOn();
-      return joined;
-    };
-    const [ann, ben] = [await guest('ann', 2), await guest('ben', 1)];
+  test(`a client with two peer connections is back after ${scenario}`, async ({ guest }) => {
+    const [ann, ben] = [await guest('ann', { peerConnections: 2 }), await guest('ben')];
+    for (const each of [ann, ben]) await each.turnOn();
     await ann.meets([ben]);
     const before = await ann.page.evaluate(() => window.room.localParticipant.sid);
     const [began, after] = await ann.page.evaluate(

@@ -117,9 +117,10 @@ class Guest:
         self._remember()
 
     @classmethod
-    async def join(cls, server, room, identity, auto_subscribe=True, **wishes):
+    async def join(cls, server, room, identity, auto_subscribe=True, peer_connections=1, **wishes):
         guest = cls(identity)
-        options = rtc.RoomOptions(auto_subscribe=auto_subscribe, dynacast=True)
+        single = peer_connections == 1
+        options = rtc.RoomOptions(auto_subscribe=auto_subscribe, dynacast=True, single_peer_connection=single)
         await guest.room.connect(server.ws, token(room, identity, **wishes), options)
         return guest
 

@@ -21,6 +21,8 @@ def tearDownModule():
 class RoomTest(unittest.IsolatedAsyncioTestCase):
     """Whoever joins leaves after the test, and what plays stops."""
 
+    peer_connections = 1
+
     async def asyncSetUp(self):
         self.room = self.id()
         self.sources = []
@@ -33,8 +35,9 @@ class RoomTest(unittest.IsolatedAsyncioTestCase):
             await guest.leave()
 
     async def join(self, identity, **wishes):
-        self.guests.append(await Guest.join(server, self.room, identity, **wishes))
-        return self.guests[-1]
+        guest = await Guest.join(server, self.room, identity, peer_connections=self.peer_connections, **wishes)
+        self.guests.append(guest)
+        return guest
 
     async def together(self, *identities):
         guests = [await self.join(identity) for identity in identities]
@@ -272,3 +275,30 @@ class DataTracks(RoomTest):
             with self.assertRaises(rtc.participant.PublishDataTrackError):
                 await guest.me.publish_data_track(name="wheels")
         self.assertTrue(track.is_published())
+
+
+class OverTwo:
+    """The same with one peer connection for sending and one for receiving, as older clients have them."""
+
+    peer_connections = 2
+
+
+class MediaOverTwo(OverTwo, Media):
+    async def test_there_are_two_peer_connections(self):
+        ann, _ = await self.together("ann", "ben")
+        await ann.me.publish_track(self.keep(ToneSource(TONES[0])).track)
+        stats = await ann.room.get_rtc_stats()
+        for of_one in (stats.publisher_stats, stats.subscriber_stats):
+            self.assertTrue([one for one in of_one if one.HasField("transport")])
+
+
+class PeopleOverTwo(OverTwo, People):
+    pass
+
+
+class DataOverTwo(OverTwo, Data):
+    pass
+
+
+class DataTracksOverTwo(OverTwo, DataTracks):
+    pass

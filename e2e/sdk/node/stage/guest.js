@@ -13,6 +13,7 @@ import { until } from './wait.js';
  *   attributes?: Record<string, string>,
  *   kind?: string,
  *   autoSubscribe?: boolean,
+ *   peerConnections?: 1 | 2,
  * }} Wishes
  */
 
@@ -38,13 +39,18 @@ export class Guest {
    */
   static async join(server, room, identity, wishes = {}) {
     const guest = new Guest(identity);
-    await guest.connect(server, await token(room, identity, wishes), wishes.autoSubscribe ?? true);
+    const { autoSubscribe, peerConnections } = wishes;
+    await guest.connect(server, await token(room, identity, wishes), { autoSubscribe, peerConnections });
     return guest;
   }
 
-  /** @param {import('./server.js').Server} server @param {string} jwt @param {boolean} [autoSubscribe] */
-  async connect(server, jwt, autoSubscribe = true) {
-    await this.room.connect(server.ws, jwt, { autoSubscribe, dynacast: true });
+  /**
+   * @param {import('./server.js').Server} server @param {string} jwt
+   * @param {Pick<Wishes, 'autoSubscribe' | 'peerConnections'>} [wishes]
+   */
+  async connect(server, jwt, { autoSubscribe = true, peerConnections = 1 } = {}) {
+    const singlePeerConnection = peerConnections === 1;
+    await this.room.connect(server.ws, jwt, { autoSubscribe, dynacast: true, singlePeerConnection });
   }
 
   /** The participant the library made for whoever joined. */

@@ -8,25 +8,34 @@ import { until } from '../stage/wait.js';
 
 const stage = setting(() => ({ room: { enable_remote_unmute: true } }));
 
-test('three people hear and see exactly the others', async () => {
-  const names = ['ann', 'ben', 'cleo'];
-  const room = stage.room();
-  const guests = await Promise.all(names.map((name) => stage.join(room, name)));
-  const tones = names.map((_, at) => stage.keep(new ToneSource(TONES[at])));
-  const pictures = names.map((_, at) => stage.keep(new PictureSource(at + 1)));
-  await Promise.all(guests.flatMap((guest, at) => [guest.publishTone(tones[at]), guest.publishPicture(pictures[at])]));
-  for (const [at, guest] of guests.entries()) {
-    for (const other of names.keys()) {
-      if (other === at) continue;
-      const tone = await guest.hearsTone(names[other], TONES[other]);
-      const picture = await guest.seesPicture(names[other], other + 1);
-      assert.deepEqual([...tone.heard.keys()], [TONES[other]], 'one tone, and no other');
-      assert.deepEqual([...picture.seen.keys()], [other + 1], 'pictures of one owner');
-      assert.equal(picture.backwards, 0);
+/** Over so many peer connections, each of three. @type {[string, (1 | 2)[]][]} */
+const EACH_OVER = [
+  ['one peer connection', [1, 1, 1]],
+  ['two peer connections', [2, 2, 2]],
+  ['one or two', [1, 2, 1]],
+];
+
+for (const [story, connections] of EACH_OVER) {
+  test(`three people over ${story} hear and see exactly the others`, async () => {
+    const names = ['ann', 'ben', 'cleo'];
+    const room = stage.room();
+    const guests = await Promise.all(names.map((name, at) => stage.join(room, name, { peerConnections: connections[at] })));
+    const tones = names.map((_, at) => stage.keep(new ToneSource(TONES[at])));
+    const pictures = names.map((_, at) => stage.keep(new PictureSource(at + 1)));
+    await Promise.all(guests.flatMap((guest, at) => [guest.publishTone(tones[at]), guest.publishPicture(pictures[at])]));
+    for (const [at, guest] of guests.entries()) {
+      for (const other of names.keys()) {
+        if (other === at) continue;
+        const tone = await guest.hearsTone(names[other], TONES[other]);
+        const picture = await guest.seesPicture(names[other], other + 1);
+        assert.deepEqual([...tone.heard.keys()], [TONES[other]], 'one tone, and no other');
+        assert.deepEqual([...picture.seen.keys()], [other + 1], 'pictures of one owner');
+        assert.equal(picture.backwards, 0);
+      }
+      assert.equal(guest.readers.size, 4, 'nobody receives their own');
     }
-    assert.equal(guest.readers.size, 4, 'nobody receives their own');
-  }
-});
+  });
+}
 
 for (const [name, codec, mime] of [
   ['H.264', VideoCodec.H264, 'video/H264'],
