@@ -27,6 +27,17 @@ pub enum Administration {
     InRoom(RoomName, RoomRequest),
 }
 
+/// A wish that concerns two rooms: show a participant of one in the other, too, for as long as it is in its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardParticipant {
+    /// The room it is in.
+    pub room: RoomName,
+    /// Who is shown.
+    pub identity: Identity,
+    /// The room it is to be a guest in. It begins if it is not there.
+    pub destination: RoomName,
+}
+
 /// What is asked of one room.
 #[derive(Debug, Clone)]
 pub enum RoomRequest {
@@ -126,6 +137,18 @@ pub enum AdministrationError {
         /// What it is.
         kind: &'static str,
     },
+    /// Agents and recorders work for one room.
+    #[error("agents and recorders cannot be forwarded")]
+    CannotForward,
+    /// Somebody is called that in the room where a participant was to be a guest.
+    #[error("a participant of the same identity is in the destination room")]
+    AlreadyThere,
+    /// The participant is a guest: what it does, and what is done to it, is its own room's business.
+    #[error("participant is forwarded from another room: that is to be asked there")]
+    Guest,
+    /// The other room went away meanwhile, or its worker can take no more.
+    #[error("the destination room cannot be reached, try again")]
+    Unreachable,
     /// The participant's WebSocket is being replaced: nothing can be told to it now.
     #[error("participant is reconnecting, try again")]
     OutOfReach,

@@ -4,6 +4,9 @@
 //! goes, asks for the tracks that somebody over there wants, and gets each of them once. The part in which a room began
 //! is its *home*; every other part has one link, to the home, which passes on between them.
 //!
+//! The same joins two rooms where a participant of one is a guest in the other: then it shows that one alone, in one
+//! direction (`room/appearances.rs`, `room/guests.rs`).
+//!
 //! Two streams go over a link, each in order. [`LinkMessage`]s are lossless: a carrier that cannot deliver one closes
 //! the link, and those behind it join anew. [`LinkMedia`] is lossy, and whatever is lost of it is repeated by those who
 //! miss it. Both are plain data, so that another node can be at the other end.
@@ -15,7 +18,7 @@ use livekit_protocol as proto;
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
 use crate::audience::Audience;
 use crate::demand::Level;
-use crate::ids::{ParticipantSid, TrackSid};
+use crate::ids::{ParticipantSid, RoomName, TrackSid};
 use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::playout::Playout;
@@ -25,7 +28,7 @@ use crate::transport::Channel;
 
 pub use crate::media::LinkMedia;
 
-/// One link, as both of its ends call it; never reused while either lives.
+/// One end of a link, as its worker calls it; never reused while the link lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -97,6 +100,12 @@ pub(crate) enum Told {
     Asked { request: RequestId, what: Box<RoomRequest>, may_unmute: bool },
     /// What came of it.
     Answered { request: RequestId, outcome: Result<Reply, AdministrationError> },
+    /// Somebody on this side is to be a guest in a room on yours, which begins if it is not there.
+    Guest(Box<Guest>),
+    /// It is there.
+    GuestTaken,
+    /// It cannot be.
+    GuestRefused(AdministrationError),
     /// The room is over, or was not there: why, and what participants are told.
     Ended { why: proto::RoomEndReason, tell: proto::DisconnectReason },
 }
@@ -113,6 +122,16 @@ pub(crate) struct Introduction {
     /// Who is there.
     pub(crate) members: Vec<MemberFacts>,
     /// Who talks.
+    pub(crate) speaking: Vec<proto::SpeakerInfo>,
+}
+
+/// A participant of one room on its way to be a guest in another.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    /// The other room.
+    pub(crate) room: RoomName,
+    pub(crate) who: MemberFacts,
+    /// How loud it talks, if it does.
     pub(crate) speaking: Vec<proto::SpeakerInfo>,
 }
 

@@ -7,6 +7,8 @@
 mod administration;
 mod admission;
 mod agents;
+mod appearances;
+mod asking;
 mod audience;
 mod blobs;
 mod data;
@@ -14,6 +16,7 @@ mod data_tracks;
 mod demand;
 mod departures;
 mod forwarding;
+mod guests;
 mod lifetime;
 mod links;
 mod moves;

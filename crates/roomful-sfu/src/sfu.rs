@@ -2,6 +2,7 @@
 
 mod administration;
 mod agents;
+mod guests;
 mod links;
 mod people;
 mod transmits;

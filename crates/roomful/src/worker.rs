@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use livekit_protocol::{Job, SignalRequest};
 use mio::Waker;
-use roomful_sfu::administration::{Administration, AdministrationError, Reply};
+use roomful_sfu::administration::{Administration, AdministrationError, ForwardParticipant, Reply};
 use roomful_sfu::ids::ConnectionId;
 use roomful_sfu::join::JoinAttempt;
 use roomful_sfu::link::LinkId;
@@ -51,11 +51,11 @@ pub(crate) enum Mail {
         /// The worker on which the room began.
         home: WorkerIndex,
     },
-    /// A worker begins a part of a room that lives here.
+    /// A worker begins a part of a room that lives here, or has a guest for one.
     Link {
-        /// The link to it.
+        /// The end here, by name.
         link: LinkId,
-        /// The end here.
+        /// The end itself.
         end: Box<LinkEnd>,
     },
     /// A connection sent a message.
@@ -79,6 +79,15 @@ pub(crate) enum Mail {
     Administer {
         /// What it asks.
         what: Box<Administration>,
+        /// Where the answer goes; whoever asked may be gone by then.
+        reply: Answer,
+    },
+    /// The server API wishes that a participant of a room here is a guest in another.
+    Forward {
+        /// Who, and where.
+        what: Box<ForwardParticipant>,
+        /// The worker on which the other room began.
+        home: WorkerIndex,
         /// Where the answer goes; whoever asked may be gone by then.
         reply: Answer,
     },

@@ -47,6 +47,7 @@ impl Room {
             return;
         }
         let outcome = match request {
+            request if self.asks_guest(&request) => Err(AdministrationError::Guest),
             RoomRequest::ListParticipants => {
                 Ok(Reply::Participants(self.participants.values().map(Participant::info).collect()))
             }
@@ -199,7 +200,8 @@ impl Room {
         let recipients: Vec<_> =
             self.participants.values().filter(|one| is_for(one)).map(|one| one.id).collect();
         let message = prost::Message::encode_to_vec(&packet).into();
-        let parcel = Parcel { channel, message: &message, for_observers: false };
+        let parcel =
+            Parcel { channel, message: &message, for_observers: false, for_everyone: false };
         self.deliver(&recipients, parcel, None, now);
     }
 }

@@ -212,6 +212,8 @@ impl Room {
         self.notice_left(&participant, now);
         let member = ParticipantSid::new(participant.profile.sid.as_str());
         self.tell_links(participant.link(), &Told::Gone { member, reason });
+        self.end_appearances_of(&participant, reason, now);
+        self.let_guest_go(&participant, reason);
         self.handle_left(&participant, reason);
         if !participant.grant.permissions.hidden {
             self.roster.departures.push(&participant.info(), now);

@@ -6,7 +6,6 @@ use proto::request_response::Reason;
 use super::Room;
 use crate::ids::{ParticipantId, ParticipantSid};
 use crate::link::{LinkId, Told};
-use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
 
 impl Room {
@@ -46,7 +45,7 @@ impl Room {
             .values()
             .find(|one| one.profile.identity == request.participant_identity)
             .ok_or(refuse(Reason::NotFound, "participant not found"))?;
-        if let Some(link) = owner.link() {
+        if let Some(link) = self.part_of(owner.id) {
             if let Some(asker) = self.participants.get(&from) {
                 let asker = ParticipantSid::new(asker.profile.sid.as_str());
                 self.tell_link(link, Told::Fetch { asker, request: request.clone() });
@@ -68,7 +67,9 @@ impl Room {
     ) {
         let mut everyone = self.participants.values();
         let owner = everyone.find(|one| one.profile.identity == request.participant_identity);
-        if let Some(further) = owner.and_then(Participant::link).filter(|one| *one != link) {
+        if let Some(further) =
+            owner.and_then(|owner| self.part_of(owner.id)).filter(|one| *one != link)
+        {
             return self.tell_link(further, Told::Fetch { asker, request });
         }
         let request_id = request.request_id;

@@ -11,7 +11,7 @@ use proto::data_stream::header::ContentHeader;
 use proto::participant_info;
 
 use super::Room;
-use crate::ids::ParticipantId;
+use crate::ids::{ParticipantId, ParticipantSid};
 use crate::link::{LinkId, Told};
 use crate::participant::{DataState, Participant};
 use crate::transport::Channel;
@@ -59,7 +59,12 @@ impl Room {
             .map(|one| one.id)
             .collect();
         let for_observers = matches!(readers, Readers::Observers);
-        self.deliver(&recipients, Parcel { channel, message: &message, for_observers }, None, now);
+        let for_everyone = !for_observers && named.is_everyone();
+        let parcel = Parcel { channel, message: &message, for_observers, for_everyone };
+        self.deliver(&recipients, parcel, None, now);
+        if for_everyone {
+            self.deliver_to_appearances(from, channel, &message);
+        }
     }
 
     /// Delivers a message of somebody behind `link`, which its own part has judged and signed.
@@ -81,10 +86,19 @@ impl Room {
             .filter(|one| readers.include(one, ParticipantId(u64::MAX)) && named.include(one))
             .map(|one| one.id)
             .collect();
-        self.deliver(&recipients, Parcel { channel, message, for_observers }, Some(link), now);
+        let for_everyone = !for_observers && named.is_everyone();
+        let parcel = Parcel { channel, message, for_observers, for_everyone };
+        self.deliver(&recipients, parcel, Some(link), now);
+        if for_everyone {
+            let sender = ParticipantSid::new(packet.participant_sid);
+            if let Some(sender) = self.member_behind(link, &sender) {
+                self.deliver_to_appearances(sender, channel, message);
+            }
+        }
     }
 
-    /// Sends one message to those here, and once over each link behind which anybody is to have it.
+    /// Sends one message to those here, and once over each link behind which anybody is to have it. What is for everyone
+    /// goes to the home in any case, which knows in what other rooms its sender is a guest.
     pub(super) fn deliver(
         &mut self,
         recipients: &[ParticipantId],
@@ -92,10 +106,13 @@ impl Room {
         from: Option<LinkId>,
         now: Instant,
     ) {
-        let Parcel { channel, message, for_observers } = parcel;
-        let mut links = BTreeSet::new();
+        let Parcel { channel, message, for_observers, for_everyone } = parcel;
+        let mut links: BTreeSet<LinkId> =
+            self.links.home.into_iter().filter(|_| for_everyone).collect();
         for recipient in recipients {
             match self.participants.get(recipient).map(Participant::link) {
+                // Nothing is for guests.
+                Some(Some(link)) if self.links.guests.contains(&link) => {}
                 Some(Some(link)) => {
                     links.insert(link);
                 }
@@ -132,6 +149,8 @@ pub(super) struct Parcel<'a> {
     pub(super) message: &'a Arc<[u8]>,
     /// Only for those who may read metrics.
     pub(super) for_observers: bool,
+    /// It names nobody.
+    pub(super) for_everyone: bool,
 }
 
 /// Who reads messages of a kind at all.
@@ -231,8 +250,12 @@ impl Recipients {
         Self { identities: packet.destination_identities.clone(), sids }
     }
 
+    fn is_everyone(&self) -> bool {
+        self.identities.is_empty() && self.sids.is_empty()
+    }
+
     fn include(&self, participant: &Participant) -> bool {
-        (self.identities.is_empty() && self.sids.is_empty())
+        self.is_everyone()
             || self.identities.contains(&participant.profile.identity)
             || self.sids.contains(&participant.profile.sid)
     }

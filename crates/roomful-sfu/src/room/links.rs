@@ -10,10 +10,11 @@ use livekit_protocol as proto;
 use proto::leave_request::Action;
 use proto::{DisconnectReason, RoomEndReason};
 
+use super::appearances::Appearance;
 use super::{Room, RoomOutput};
-use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
+use crate::administration::{AdministrationError, RequestId};
 use crate::clock::WallClock;
-use crate::ids::{Identity, Origin, ParticipantId, ParticipantSid};
+use crate::ids::{Origin, ParticipantId, ParticipantSid};
 use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told, TrackFacts};
 use crate::liveness::Presence;
 use crate::media::PathQuality;
@@ -25,17 +26,21 @@ use crate::signalling::Change;
 #[derive(Debug, Default)]
 pub(super) struct Links {
     /// The link to the home, in a part that is not the home.
-    home: Option<LinkId>,
+    pub(super) home: Option<LinkId>,
     open: BTreeSet<LinkId>,
     last_number: u32,
     origin: Origin,
     last_member: u64,
     /// What the server API asked and another part is to answer.
-    asked: BTreeMap<RequestId, LinkId>,
+    pub(super) asked: BTreeMap<RequestId, LinkId>,
+    /// Links to rooms in which a participant of this one is a guest.
+    pub(super) appearances: BTreeMap<LinkId, Appearance>,
+    /// Links by which guests come.
+    pub(super) guests: BTreeSet<LinkId>,
 }
 
 /// Marks numbers that were given to what came over a link: those the worker gives begin at 1 and never come near.
-const FROM_LINK: u64 = 1 << 63;
+pub(super) const FROM_LINK: u64 = 1 << 63;
 
 impl Links {
     /// A number for a track from elsewhere.
@@ -117,9 +122,17 @@ impl Room {
 
     /// The other end of a link says something.
     pub(crate) fn handle_link(&mut self, link: LinkId, told: Told, now: Instant) {
-        if !self.links.open.contains(&link) {
-            return;
+        if self.links.open.contains(&link) {
+            self.handle_part(link, told, now);
+        } else if self.links.guests.contains(&link) {
+            self.handle_guest(link, told, now);
+        } else {
+            self.handle_appearance(link, told, now);
         }
+        self.settle(now);
+    }
+
+    fn handle_part(&mut self, link: LinkId, told: Told, now: Instant) {
         match told {
             Told::Described { metadata } => {
                 self.info.metadata = metadata;
@@ -169,10 +182,13 @@ impl Room {
                 self.forget_link(link, now);
                 self.close(why, tell, now);
             }
-            // These begin a link: they are the worker's to handle.
-            Told::Hello { .. } | Told::Welcome(_) => {}
+            // These begin a link, which is the worker's to handle, or are about a guest.
+            Told::Hello { .. }
+            | Told::Welcome(_)
+            | Told::Guest(_)
+            | Told::GuestTaken
+            | Told::GuestRefused(_) => {}
         }
-        self.settle(now);
     }
 
     /// A link broke: whoever is behind it is gone, and everyone here if the home is. They join anew.
@@ -191,11 +207,13 @@ impl Room {
             tracing::warn!("a link to a part of a room broke: its participants join anew");
         }
         self.forget_link(link, now);
+        self.forget_guest_link(link, now);
         self.settle(now);
     }
 
     /// The room ends: every other part does, too.
     pub(super) fn end_links(&mut self, why: RoomEndReason, tell: DisconnectReason) {
+        // Guests and appearances end as those end who are in them.
         for link in std::mem::take(&mut self.links.open) {
             if self.links.home != Some(link) {
                 self.tell_link(link, Told::Ended { why, tell });
@@ -216,27 +234,43 @@ impl Room {
         self.media.poll_link()
     }
 
-    /// It has other parts.
+    /// It has other parts, or participants who are guests elsewhere.
     pub(super) fn has_links(&self) -> bool {
-        !self.links.open.is_empty()
+        !self.links.open.is_empty() || !self.links.appearances.is_empty()
     }
 
-    /// Tells every part that `of` is not in how it is now.
+    /// Tells every part that `of` is not in how it is now, and the rooms in which it is a guest.
     pub(super) fn tell_links_about(&mut self, of: ParticipantId) {
-        if self.links.open.is_empty() {
+        if !self.has_links() {
             return;
         }
         let Some(participant) = self.participants.get(&of) else { return };
         let (behind, facts) = (participant.link(), MemberFacts::of(participant));
-        self.tell_links(behind, &Told::Present(Box::new(facts)));
+        let told = Told::Present(Box::new(facts));
+        self.tell_links(behind, &told);
+        self.tell_appearances(of, &told);
     }
 
-    /// Tells every part that `of` is not in whether it is within reach.
+    /// Tells the same whether it is within reach.
     pub(super) fn tell_links_of_reach(&mut self, of: ParticipantId) {
         let Some(participant) = self.participants.get(&of) else { return };
         let member = ParticipantSid::new(participant.profile.sid.as_str());
         let (presence, quality) = (participant.liveness.told, participant.liveness.quality);
-        self.tell_links(participant.link(), &Told::Reach { member, presence, quality });
+        let told = Told::Reach { member, presence, quality };
+        self.tell_links(participant.link(), &told);
+        self.tell_appearances(of, &told);
+    }
+
+    /// Tells every part but the one behind `but` who talks, and the rooms in which one of them is a guest.
+    pub(super) fn tell_links_of_speakers(
+        &mut self,
+        but: Option<LinkId>,
+        speakers: &[proto::SpeakerInfo],
+    ) {
+        if !self.links.open.is_empty() {
+            self.tell_links(but, &Told::Speaks(speakers.to_vec()));
+        }
+        self.tell_appearances_of_speakers(speakers);
     }
 
     /// Tells every part but the one behind a link.
@@ -257,38 +291,12 @@ impl Room {
         ParticipantId(self.links.last_member | FROM_LINK)
     }
 
-    /// Hands what the server API asks to the part in which the participant is. `true`: it was.
-    pub(super) fn ask_part_of(
+    pub(super) fn handle_speaks(
         &mut self,
-        request: RequestId,
-        what: &RoomRequest,
-        may_unmute: bool,
-    ) -> bool {
-        let link = subject(what).and_then(|identity| {
-            self.id_of(&identity).and_then(|id| self.participants.get(&id)?.link())
-        });
-        let Some(link) = link else { return false };
-        self.links.asked.insert(request, link);
-        self.tell_link(link, Told::Asked { request, what: Box::new(what.clone()), may_unmute });
-        true
-    }
-
-    /// Replies to the server API, wherever it was asked.
-    pub(super) fn reply(
-        &mut self,
-        request: RequestId,
-        outcome: Result<Reply, AdministrationError>,
+        link: LinkId,
+        mut told: Vec<proto::SpeakerInfo>,
+        now: Instant,
     ) {
-        match self.links.home {
-            Some(home) if request.0 & FROM_LINK != 0 => {
-                let request = RequestId(request.0 & !FROM_LINK);
-                self.tell_link(home, Told::Answered { request, outcome });
-            }
-            _ => self.outputs.push_back(RoomOutput::Reply { request, outcome }),
-        }
-    }
-
-    fn handle_speaks(&mut self, link: LinkId, mut told: Vec<proto::SpeakerInfo>, now: Instant) {
         told.retain(|speaker| {
             let sid = ParticipantSid::new(speaker.sid.as_str());
             let Some(id) = self.member_behind(link, &sid) else { return false };
@@ -299,11 +307,11 @@ impl Room {
         if told.is_empty() {
             return;
         }
-        self.tell_links(Some(link), &Told::Speaks(told.clone()));
+        self.tell_links_of_speakers(Some(link), &told);
         self.tell_all(Change::Speakers(told), None);
     }
 
-    fn handle_reach(
+    pub(super) fn handle_reach(
         &mut self,
         id: ParticipantId,
         presence: Presence,
@@ -345,6 +353,19 @@ impl Room {
         for id in behind {
             self.remove(id, DisconnectReason::ConnectionTimeout, None, now);
         }
+        self.forget_demand_of(link, now);
+        let asked = std::mem::take(&mut self.links.asked);
+        for (request, to) in asked {
+            if to == link {
+                self.reply(request, Err(AdministrationError::NoParticipant));
+            } else {
+                self.links.asked.insert(request, to);
+            }
+        }
+    }
+
+    /// Nothing is wanted over `link` any more.
+    pub(super) fn forget_demand_of(&mut self, link: LinkId, now: Instant) {
         let mut unwanted = Vec::new();
         for participant in self.participants.values_mut() {
             for publication in participant.publications.values_mut() {
@@ -357,19 +378,11 @@ impl Room {
             self.reconsider_demand(publisher, &track, now);
         }
         self.forget_data_link(link);
-        let asked = std::mem::take(&mut self.links.asked);
-        for (request, to) in asked {
-            if to == link {
-                self.reply(request, Err(AdministrationError::NoParticipant));
-            } else {
-                self.links.asked.insert(request, to);
-            }
-        }
     }
 }
 
 impl MemberFacts {
-    fn of(participant: &Participant) -> Self {
+    pub(super) fn of(participant: &Participant) -> Self {
         let announced = participant.publications.values().filter(|one| one.section.is_some());
         let tracks = announced
             .map(|one| TrackFacts { info: one.info.clone(), layers: one.layers() })
@@ -385,27 +398,5 @@ impl MemberFacts {
             tracks,
             data_tracks: participant.data.tracks.infos(),
         }
-    }
-}
-
-/// The participant a request is about, if it is about one.
-fn subject(request: &RoomRequest) -> Option<Identity> {
-    match request {
-        RoomRequest::GetParticipant(identity)
-        | RoomRequest::RemoveParticipant(identity)
-        | RoomRequest::MuteTrack { identity, .. }
-        | RoomRequest::UpdateSubscriptions { identity, .. }
-        | RoomRequest::MoveParticipant { identity, .. } => Some(identity.clone()),
-        RoomRequest::UpdateParticipant(request) => Some(Identity::new(request.identity.as_str())),
-        RoomRequest::PerformRpc(request) => {
-            Some(Identity::new(request.destination_identity.as_str()))
-        }
-        RoomRequest::ListParticipants
-        | RoomRequest::SendData(_)
-        | RoomRequest::UpdateMetadata(_)
-        | RoomRequest::Expect(_)
-        | RoomRequest::CreateDispatch(_)
-        | RoomRequest::DeleteDispatch(_)
-        | RoomRequest::ListDispatches(_) => None,
     }
 }

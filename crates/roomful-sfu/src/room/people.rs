@@ -74,6 +74,9 @@ impl Room {
             return;
         }
         if let Some(link) = participant.link() {
+            if self.links.guests.contains(&link) {
+                return;
+            }
             let member = ParticipantSid::new(participant.profile.sid.as_str());
             let permissions = Box::new(permissions);
             return self.tell_link(link, Told::Permit { member, permissions });

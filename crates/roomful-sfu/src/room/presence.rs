@@ -10,7 +10,6 @@ use proto::participant_info::State;
 
 use super::{Room, RoomOutput, Timer};
 use crate::ids::ParticipantId;
-use crate::link::Told;
 use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::participant::Participant;
@@ -87,7 +86,7 @@ impl Room {
                 for speaker in &changed {
                     self.tell_gathered_of(speaker.participant, now);
                 }
-                self.tell_links(None, &Told::Speaks(speakers.clone()));
+                self.tell_links_of_speakers(None, &speakers);
                 self.tell_all(Change::Speakers(speakers), None);
             }
         }

@@ -199,7 +199,10 @@ impl Room {
             .participants
             .values()
             .filter(|one| !one.is_dependent())
-            .map(|one| (order(&one.profile), one.id, one.link().is_none()))
+            .map(|one| {
+                let is_here = one.link().is_none() || self.is_guest(one.id);
+                (order(&one.profile), one.id, is_here)
+            })
             .collect();
         if counted.len() <= limit {
             return;

@@ -8,7 +8,6 @@ use proto::leave_request::Action;
 
 use super::{Room, RoomOutput, Timer};
 use crate::ids::{ConnectionId, ParticipantId};
-use crate::link::Told;
 use crate::signalling::{Change, Scenario};
 
 /// A WebSocket that is to be cut when its participant resumes.
@@ -94,7 +93,7 @@ impl Room {
             level: if active { SIMULATED_LEVEL } else { 0.0 },
             active,
         };
-        self.tell_links(None, &Told::Speaks(vec![speaker.clone()]));
+        self.tell_links_of_speakers(None, std::slice::from_ref(&speaker));
         self.tell_all(Change::Speakers(vec![speaker]), None);
     }
 

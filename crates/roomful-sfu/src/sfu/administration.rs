@@ -36,7 +36,11 @@ impl Sfu {
         self.reply(request, outcome);
     }
 
-    fn reply(&mut self, request: RequestId, outcome: Result<Reply, AdministrationError>) {
+    pub(super) fn reply(
+        &mut self,
+        request: RequestId,
+        outcome: Result<Reply, AdministrationError>,
+    ) {
         self.outputs.push_back(Output::Reply { request, outcome });
     }
 

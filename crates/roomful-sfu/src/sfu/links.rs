@@ -17,7 +17,7 @@ use crate::token::Grant;
 /// The links of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    rooms: BTreeMap<LinkId, RoomKey>,
+    pub(super) rooms: BTreeMap<LinkId, RoomKey>,
     /// Parts that begin as soon as the home has answered.
     opening: BTreeMap<LinkId, Opening>,
 }
@@ -69,6 +69,7 @@ impl Sfu {
         match message.0 {
             Told::Hello { wanted, may_begin } => self.meet(link, &wanted, may_begin, now),
             Told::Welcome(introduction) => self.enter(link, *introduction, now),
+            Told::Guest(guest) => self.take_guest(link, *guest, now),
             Told::Ended { .. } if self.links.opening.contains_key(&link) => {
                 self.handle_link_closed(link, now);
                 self.outputs.push_back(Output::LinkClosed { link });
@@ -161,11 +162,7 @@ impl Sfu {
         now: Instant,
     ) {
         let name = RoomName::new(wanted.name.as_str());
-        if let Some(former) = self.link_home(&name) {
-            // Of a former life of the room, which began elsewhere: that it ended was not heard yet.
-            self.handle_link_closed(former, now);
-            self.outputs.push_back(Output::LinkClosed { link: former });
-        }
+        self.forget_former_part(&name, now);
         let is_there = self.names.contains_key(&name);
         let is_welcome = is_there || may_begin || self.config.rooms.auto_create;
         let key = is_welcome.then(|| self.room(wanted, now).ok()).flatten();
@@ -180,6 +177,15 @@ impl Sfu {
             room.open_link(link);
         }
         self.settle(key);
+    }
+
+    /// A room of that name lives here: a part of it that is here is of a former life, which began elsewhere. That it
+    /// ended was not heard yet.
+    pub(super) fn forget_former_part(&mut self, name: &RoomName, now: Instant) {
+        if let Some(former) = self.link_home(name) {
+            self.handle_link_closed(former, now);
+            self.outputs.push_back(Output::LinkClosed { link: former });
+        }
     }
 
     /// The home has answered: the part begins, and those who waited join it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use livekit_protocol as proto;
 use roomful_sfu::administration::{Administration, AdministrationError, Reply, RequestId};
 use roomful_sfu::agents::AgentRequest;
+use roomful_sfu::ids::RoomName;
 
 use super::World;
 use super::parts::HOME;
@@ -24,12 +25,24 @@ pub(super) struct Replies {
 impl World {
     /// Asks what may take time to answer.
     pub fn ask(&mut self, what: Administration) -> RequestId {
-        self.replies.asked += 1;
-        let request = RequestId(self.replies.asked);
-        let now = self.now;
-        self.sfu(HOME).administer(request, what, now);
-        self.drain(HOME);
+        let home = match &what {
+            Administration::InRoom(room, _) | Administration::DeleteRoom(room) => {
+                self.home_of(room)
+            }
+            Administration::CreateRoom(wanted) => {
+                self.home_of(&RoomName::new(wanted.name.as_str()))
+            }
+            Administration::ListRooms(_) => HOME,
+        };
+        let (request, now) = (self.next_request(), self.now);
+        self.sfu(home).administer(request, what, now);
+        self.drain(home);
         request
+    }
+
+    pub(super) fn next_request(&mut self) -> RequestId {
+        self.replies.asked += 1;
+        RequestId(self.replies.asked)
     }
 
     /// What was answered by now.

@@ -1,6 +1,7 @@
 //! The workers of a world: one core each, and the links that join the parts of a room on them.
 //!
-//! Every room's home is the first; clients sit down in turn, so that neighbours in a test are in different parts.
+//! Every room's home is the first unless a test says otherwise; clients sit down in turn, so that neighbours in a test
+//! are in different parts.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,6 +9,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomful_sfu::Sfu;
+use roomful_sfu::administration::{ForwardParticipant, RequestId};
+use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::link::{LinkId, LinkMedia, LinkMessage};
 use roomful_sfu::transmit::TransmitBuffer;
 
@@ -69,8 +72,10 @@ pub(super) const HOME: PartIndex = PartIndex(0);
 #[derive(Debug)]
 pub(super) struct LinkWires {
     last: u64,
-    /// Which workers a link joins.
-    ends: BTreeMap<LinkId, (PartIndex, PartIndex)>,
+    /// Where the other end of each end is, and its name.
+    ends: BTreeMap<LinkId, (PartIndex, LinkId)>,
+    /// Rooms that begin elsewhere than at [`HOME`].
+    homes: BTreeMap<RoomName, PartIndex>,
     on_the_way: VecDeque<(Instant, PartIndex, LinkId, Carried)>,
     /// The share of media that is lost on the way.
     loss: f64,
@@ -95,6 +100,7 @@ impl LinkWires {
         Self {
             last: 0,
             ends: BTreeMap::new(),
+            homes: BTreeMap::new(),
             on_the_way: VecDeque::new(),
             loss: 0.0,
             packets: 0,
@@ -106,13 +112,22 @@ impl LinkWires {
         self.on_the_way.front().map(|(at, ..)| *at)
     }
 
-    fn carry(&mut self, from: PartIndex, link: LinkId, what: Carried, now: Instant) {
-        let Some((one, other)) = self.ends.get(&link).copied() else { return };
-        let to = if one == from { other } else { one };
+    /// A link between two workers; returns the name of the first one's end.
+    fn open(&mut self, from: PartIndex, to: PartIndex) -> LinkId {
+        let (near, far) = (LinkId(self.last + 1), LinkId(self.last + 2));
+        self.last += 2;
+        self.ends.insert(near, (to, far));
+        self.ends.insert(far, (from, near));
+        near
+    }
+
+    fn carry(&mut self, link: LinkId, what: Carried, now: Instant) {
+        let Some((to, far)) = self.ends.get(&link).copied() else { return };
         if matches!(what, Carried::Closing) {
             self.ends.remove(&link);
+            self.ends.remove(&far);
         }
-        self.on_the_way.push_back((now + LINK_LATENCY, to, link, what));
+        self.on_the_way.push_back((now + LINK_LATENCY, to, far, what));
     }
 }
 
@@ -150,42 +165,64 @@ impl World {
     /// Cuts every link; whatever is on the way is lost.
     pub fn cut_links(&mut self) {
         self.links.on_the_way.clear();
-        for (link, (one, other)) in std::mem::take(&mut self.links.ends) {
-            for part in [one, other] {
-                let now = self.now;
-                self.sfu(part).handle_link_closed(link, now);
-                self.drain(part);
-            }
+        for (part, end) in std::mem::take(&mut self.links.ends).into_values() {
+            let now = self.now;
+            self.sfu(part).handle_link_closed(end, now);
+            self.drain(part);
         }
+    }
+
+    /// The room of that name begins on worker `part`, which there must be, from now on.
+    pub fn set_home(&mut self, room: &str, part: usize) {
+        self.links.homes.insert(RoomName::new(room), PartIndex(part % self.parts.len()));
+    }
+
+    /// The worker on which a room of that name begins.
+    pub(super) fn home_of(&self, room: &RoomName) -> PartIndex {
+        self.links.homes.get(room).copied().unwrap_or(HOME)
+    }
+
+    /// Makes a participant of one room a guest in another, as the shell does.
+    pub fn forward(&mut self, room: &str, who: &str, destination: &str) -> RequestId {
+        let wish = ForwardParticipant {
+            room: RoomName::new(room),
+            identity: Identity::new(who),
+            destination: RoomName::new(destination),
+        };
+        let (from, to) = (self.home_of(&wish.room), self.home_of(&wish.destination));
+        let (request, now) = (self.next_request(), self.now);
+        let link = self.links.open(from, to);
+        self.sfu(from).forward(request, link, wish, now);
+        self.drain(from);
+        request
     }
 
     /// Opens a link to the home, if a part of that room is to begin on a worker that has none.
     pub(super) fn prepare_part(&mut self, part: PartIndex, grant: &roomful_sfu::token::Grant) {
         let now = self.now;
-        if part == HOME || self.sfu(part).link_home(&grant.room).is_some() {
+        let home = self.home_of(&grant.room);
+        if part == home || self.sfu(part).link_home(&grant.room).is_some() {
             return;
         }
-        self.links.last += 1;
-        let link = LinkId(self.links.last);
-        self.links.ends.insert(link, (part, HOME));
+        let link = self.links.open(part, home);
         self.sfu(part).begin_part(link, grant, now);
         self.drain(part);
     }
 
-    pub(super) fn send_over_link(&mut self, from: PartIndex, link: LinkId, message: LinkMessage) {
+    pub(super) fn send_over_link(&mut self, link: LinkId, message: LinkMessage) {
         self.links.messages += 1;
-        self.links.carry(from, link, Carried::Message(message), self.now);
+        self.links.carry(link, Carried::Message(message), self.now);
     }
 
-    pub(super) fn close_link(&mut self, from: PartIndex, link: LinkId) {
-        self.links.carry(from, link, Carried::Closing, self.now);
+    pub(super) fn close_link(&mut self, link: LinkId) {
+        self.links.carry(link, Carried::Closing, self.now);
     }
 
     pub(super) fn send_link_media(&mut self, from: PartIndex) {
         while let Some((link, media)) = self.parts[from.0].sfu.poll_link_media() {
             self.links.packets += media.packets();
             if self.links.loss == 0.0 || self.rng.f64() >= self.links.loss {
-                self.links.carry(from, link, Carried::Media(media), self.now);
+                self.links.carry(link, Carried::Media(media), self.now);
             }
         }
     }

@@ -161,8 +161,8 @@ impl World {
                     }
                 }
                 Output::Reachable { .. } | Output::Unreachable { .. } => {}
-                Output::Link { link, message } => self.send_over_link(part, link, message),
-                Output::LinkClosed { link } => self.close_link(part, link),
+                Output::Link { link, message } => self.send_over_link(link, message),
+                Output::LinkClosed { link } => self.close_link(link),
                 Output::Event(event) => self.events.push(event),
                 Output::Notice(event) => self.notices.push(*event),
                 Output::Agents(request) => self.replies.agents.push(request),

@@ -15,6 +15,7 @@ mod codecs;
 mod data;
 mod data_tracks;
 mod demand;
+mod guests;
 mod hostile;
 mod large;
 mod layers;

@@ -64,6 +64,18 @@ hold_in_parts! { 2:
         whoever_wants_more_gets_it_at_once,
         a_picture_nobody_receives_is_sent_again_when_somebody_comes,
     }
+    guests {
+        a_guest_is_seen_and_heard_where_it_is_one_and_its_own_room_does_not_notice,
+        whatever_a_guest_does_is_so_in_both_rooms,
+        a_guest_that_talks_is_marked_and_what_it_sends_to_everyone_arrives,
+        an_appearance_ends_with_its_participant_and_with_its_room_and_nothing_else_does,
+        the_room_of_a_guest_has_no_power_over_it,
+        who_may_receive_a_guest_is_for_the_guest_to_say,
+        a_publisher_sends_what_any_room_wants_of_it,
+        a_guest_that_resumes_is_one_all_the_while,
+        a_guest_takes_a_place_and_a_name_and_keeps_the_room_open_until_it_leaves,
+        applications_are_told_of_a_guest_as_of_anyone,
+    }
     layers {
         a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe,
         the_layer_follows_the_size_and_switches_without_a_gap,

@@ -9,8 +9,8 @@ mod answer;
 mod error;
 mod json_defaults;
 mod message;
-mod moving;
 mod room_service;
+mod two_rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use super::App;
 use super::rtc::unix_now;
 use crate::placement::SeatKind;
-use crate::worker::{Mail, WorkerHandle};
+use crate::worker::{Answer, Mail, WorkerHandle};
 pub(super) use error::TwirpError;
 use message::{Encoding, Message};
 
@@ -104,10 +104,14 @@ async fn perform(
     let grant = grant(app, query, request.headers())?;
     let body = read(request.into_body()).await?;
     let message = Message::new(encoding, &body);
-    let reply = if (service, method) == (room_service::NAME, room_service::MOVE) {
-        moving::perform(app, room_service::move_participant(&message, &grant)?).await?
-    } else {
-        administer(app, read_request(method, &message, &grant)?).await?
+    let reply = match (service, method) {
+        (room_service::NAME, room_service::MOVE) => {
+            two_rooms::move_on(app, room_service::move_participant(&message, &grant)?).await?
+        }
+        (room_service::NAME, room_service::FORWARD) => {
+            two_rooms::forward(app, room_service::forward_participant(&message, &grant)?).await?
+        }
+        _ => administer(app, read_request(method, &message, &grant)?).await?,
     };
     answer::encode(reply, encoding)
 }
@@ -156,8 +160,16 @@ async fn list_rooms(app: &App, what: &Administration) -> Result<Reply, TwirpErro
 }
 
 async fn ask(worker: &WorkerHandle, what: Administration) -> Result<Reply, TwirpError> {
+    ask_by(worker, |reply| Mail::Administer { what: Box::new(what), reply }).await
+}
+
+/// Sends the mail that asks, and waits for the answer.
+async fn ask_by(
+    worker: &WorkerHandle,
+    mail: impl FnOnce(Answer) -> Mail,
+) -> Result<Reply, TwirpError> {
     let (reply, answer) = oneshot::channel();
-    let mail = Mail::Administer { what: Box::new(what), reply };
+    let mail = mail(reply);
     let asking = async {
         worker.send(mail).await.map_err(|_| TwirpError::stopping())?;
         answer.await.map_err(|_| TwirpError::stopping())?.map_err(TwirpError::from)

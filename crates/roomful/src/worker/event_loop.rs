@@ -311,14 +311,24 @@ impl State {
             // What it brings comes in the same turn.
             Mail::Link { link, end } => self.links.insert(link, *end),
             Mail::Administer { what, reply } => {
-                self.last_request.0 += 1;
-                self.asked.insert(self.last_request, reply);
-                self.sfu.administer(self.last_request, *what, now);
+                let request = self.remember(reply);
+                self.sfu.administer(request, *what, now);
+            }
+            Mail::Forward { what, home, reply } => {
+                let request = self.remember(reply);
+                self.forward(request, *what, home, now);
             }
             Mail::Job(job) => self.sfu.handle_job(*job, now),
             Mail::Message { .. } | Mail::Alive { .. } | Mail::Lane(_) | Mail::Shutdown => return,
         }
         self.drain(now);
+    }
+
+    /// Somebody waits for an answer.
+    fn remember(&mut self, reply: Answer) -> RequestId {
+        self.last_request.0 += 1;
+        self.asked.insert(self.last_request, reply);
+        self.last_request
     }
 
     fn handle_timeout(&mut self, now: Instant) {

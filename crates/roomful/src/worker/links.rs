@@ -39,7 +39,8 @@ const BUDGET: usize = 64;
 #[derive(Default)]
 pub(crate) struct Neighbours {
     workers: OnceLock<Vec<Contact>>,
-    last_link: AtomicU64,
+    /// The last name given to an end.
+    last_end: AtomicU64,
 }
 
 /// A worker that this does not keep alive.
@@ -111,11 +112,12 @@ impl Neighbours {
         let _ = self.workers.set(workers.iter().map(contact).collect());
     }
 
-    /// A new link from worker `from` to `to`, whose end is sent there. With `None` in place of this end, the other
-    /// worker has no room for one more mail.
+    /// A new link from worker `from` to `to`, which may be the same; its far end is sent there. With `None` in place of
+    /// this end, the other worker has no room for one more mail.
     pub(super) fn open(&self, from: WorkerIndex, to: WorkerIndex) -> (LinkId, Option<LinkEnd>) {
-        let link = LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1);
-        (link, self.try_open(link, from, to))
+        // Each end has a name of its own: both may be on one worker.
+        let first = self.last_end.fetch_add(2, Ordering::Relaxed) + 1;
+        (LinkId(first), self.try_open(LinkId(first + 1), from, to))
     }
 
     fn try_open(&self, link: LinkId, from: WorkerIndex, to: WorkerIndex) -> Option<LinkEnd> {

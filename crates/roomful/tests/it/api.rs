@@ -179,6 +179,39 @@ async fn nobody_is_moved_to_where_no_place_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_participant_is_forwarded_once_and_whoever_cannot_be_is_refused() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ann.message().await;
+    let to = |room: &str, who: &str| json!({"room": "garden", "identity": who, "destination_room": room});
+    let same = ApiGrant { destination: Some(RoomName::new("garden")), ..everything() };
+    let refused = call(&stage, &same, "ForwardParticipant", to("garden", "ann")).await;
+    assert_eq!(error(&refused), (400, "invalid_argument".into()));
+    let nobody = call(&stage, &everything(), "ForwardParticipant", to("attic", "bob")).await;
+    assert_eq!(error(&nobody), (404, "not_found".into()));
+    let rooms = ok(&stage, "ListRooms", json!({})).await;
+    assert_eq!(rooms["rooms"].as_array().unwrap().len(), 1, "for nobody no room begins: {rooms}");
+
+    assert_eq!(ok(&stage, "ForwardParticipant", to("attic", "ann")).await, json!({}));
+    let mut cleo = stage.join("attic", "cleo").await;
+    let Response::Join(join) = cleo.message().await else { panic!("no join response") };
+    let [guest] = &join.other_participants[..] else { panic!("only ann: {join:?}") };
+    let forwarded = proto::participant_info::KindDetail::Forwarded;
+    assert_eq!(
+        (guest.identity.as_str(), &guest.kind_details[..]),
+        ("ann", &[forwarded.into()][..])
+    );
+    let attic = ApiGrant { administers: Some(RoomName::new("attic")), ..everything() };
+    let rename = json!({"room": "attic", "identity": "ann", "name": "Nobody"});
+    let renamed = call(&stage, &attic, "UpdateParticipant", rename).await;
+    assert_eq!(error(&renamed), (412, "failed_precondition".into()));
+
+    stage.join("garden", "cleo").await.message().await;
+    let taken = call(&stage, &everything(), "ForwardParticipant", to("attic", "cleo")).await;
+    assert_eq!(error(&taken), (409, "already_exists".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_track_is_muted_over_http_and_unmuted_only_if_the_operator_says_so() {
     let stage = Stage::start_with_keys();
     let mut ann = stage.join("garden", "ann").await;
@@ -212,6 +245,9 @@ async fn every_call_needs_its_own_grant() {
         ApiGrant { administers: None, ..all.clone() },
         ApiGrant { administers: elsewhere.clone(), ..all.clone() },
     ];
+    let to_attic = json!({"room": "garden", "identity": "ann", "destination_room": "attic"});
+    let not_to_attic =
+        [&not_admin[..], &[ApiGrant { destination: elsewhere, ..all.clone() }]].concat();
     let in_garden = json!({"room": "garden", "identity": "ann", "destination_identity": "ann"});
     let cases = [
         ("CreateRoom", json!({"name": "x"}), vec![ApiGrant { create_rooms: false, ..all.clone() }]),
@@ -226,15 +262,8 @@ async fn every_call_needs_its_own_grant() {
         ("SendData", in_garden.clone(), not_admin.to_vec()),
         ("UpdateRoomMetadata", in_garden.clone(), not_admin.to_vec()),
         ("PerformRpc", in_garden, not_admin.to_vec()),
-        (
-            "MoveParticipant",
-            json!({"room": "garden", "identity": "ann", "destination_room": "attic"}),
-            vec![
-                not_admin[0].clone(),
-                not_admin[1].clone(),
-                ApiGrant { destination: elsewhere, ..all.clone() },
-            ],
-        ),
+        ("MoveParticipant", to_attic.clone(), not_to_attic.clone()),
+        ("ForwardParticipant", to_attic, not_to_attic),
     ];
     for (method, body, grants) in cases {
         for grant in grants {

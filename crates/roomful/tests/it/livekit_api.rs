@@ -85,7 +85,7 @@ async fn rooms_are_made_listed_described_and_deleted() {
     let nameless = rooms.create_room("", CreateRoomOptions::default()).await;
     assert_eq!(code(nameless), ServerErrorCode::INVALID_ARGUMENT);
     let forward = rooms.forward_participant("attic", "ann", "garden").await;
-    assert_eq!(code(forward), ServerErrorCode::UNIMPLEMENTED);
+    assert_eq!(code(forward), ServerErrorCode::NOT_FOUND);
     let stranger = RoomClient::with_api_key(&format!("http://{}", stage.address), KEY, "guessed");
     assert_eq!(code(stranger.list_rooms(Vec::new()).await), ServerErrorCode::UNAUTHENTICATED);
 }
@@ -117,6 +117,12 @@ async fn participants_are_told_described_and_removed() {
             if update.participants.iter().any(|one| one.name == "Dr. Ann"))
     };
     ann.until(is_doctor).await;
+
+    rooms.forward_participant("garden", "ann", "attic").await.unwrap();
+    let there = rooms.get_participant("attic", "ann").await.unwrap();
+    assert_eq!((there.name.as_str(), there.kind_details.len()), ("Dr. Ann", 1));
+    rooms.remove_participant("attic", "ann").await.unwrap();
+    assert!(rooms.list_participants("attic").await.unwrap().is_empty());
 
     let unknown = rooms.get_participant("garden", "nobody").await;
     assert_eq!(code(unknown), ServerErrorCode::NOT_FOUND);

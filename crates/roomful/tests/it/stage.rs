@@ -42,10 +42,14 @@ pub(crate) struct Stage {
 impl Stage {
     /// Open mode with `flags` over it.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let fixed = ["roomful", "--port=0", "--udp-port=0", "--workers=2", "--bind=127.0.0.1"];
-        let tcp =
-            (!flags.iter().any(|flag| flag.starts_with("--tcp-port"))).then_some("--tcp-port=0");
-        let flags = Flags::parse_from(fixed.iter().chain(&tcp).chain(flags));
+        let fixed = ["roomful", "--port=0", "--udp-port=0", "--bind=127.0.0.1"];
+        let is_open = |name: &&&str| {
+            let name = name.split('=').next().unwrap_or_default();
+            !flags.iter().any(|flag| flag.starts_with(name))
+        };
+        let usual = ["--workers=2", "--tcp-port=0"];
+        let usual = usual.iter().filter(is_open);
+        let flags = Flags::parse_from(fixed.iter().chain(usual).chain(flags));
         let server = Server::bind(Config::from_flags(flags).unwrap()).unwrap();
         let address =
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.local_addresses()[0].port());

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ParticipantInfo_KindDetail } from '@livekit/protocol';
 import { DataPacketKind, DisconnectReason, RoomEvent, TrackSource as Source } from '@livekit/rtc-node';
 import {
   AccessToken, DataPacket_Kind, EgressClient, IngressClient, ParticipantInfo_State, RoomServiceClient, SipClient,
@@ -98,6 +99,33 @@ test('nobody is moved into a room that is full, and whoever is not there cannot 
   assert.deepEqual(ann.told(RoomEvent.Disconnected), []);
 });
 
+test('whoever is forwarded is seen and heard in the other room, too, as long as it is wanted there', async () => {
+  const [from, to] = [stage.room(), stage.room()];
+  const [ann, ben, cleo] = await Promise.all([stage.join(from, 'ann', { name: 'Ann' }), stage.join(from, 'ben'), stage.join(to, 'cleo')]);
+  await ann.publishTone(stage.keep(new ToneSource(TONES[0])));
+  await cleo.publishTone(stage.keep(new ToneSource(TONES[1])));
+  await stage.api.forwardParticipant(from, 'ann', to);
+  await cleo.hears(RoomEvent.ParticipantConnected, { who: 'ann' });
+  await ann.publishPicture(stage.keep(new PictureSource(3)));
+  await Promise.all([cleo.hearsTone('ann', TONES[0]), cleo.seesPicture('ann', 3), ben.hearsTone('ann', TONES[0]), ben.seesPicture('ann', 3)]);
+  const there = await stage.api.getParticipant(to, 'ann');
+  assert.deepEqual([there.name, there.kindDetails, there.tracks.length], ['Ann', [ParticipantInfo_KindDetail.FORWARDED], 2]);
+  await stage.api.updateParticipant(from, 'ann', { name: 'Anna', attributes: { on: 'air' } });
+  await cleo.hears(RoomEvent.ParticipantNameChanged, { who: 'ann', name: 'Anna' });
+  await until('cleo knows more of ann', () => cleo.other('ann').attributes.on === 'air');
+  assert.deepEqual([ann.others, ben.others], [['ben'], ['ann']], 'nobody comes the other way');
+
+  await assert.rejects(stage.api.updateParticipant(to, 'ann', { name: 'Nobody' }), { status: 412, code: 'failed_precondition' });
+  await assert.rejects(stage.api.forwardParticipant(from, 'ann', from), { status: 400, code: 'invalid_argument' });
+  await stage.api.removeParticipant(to, 'ann');
+  await cleo.hears(RoomEvent.ParticipantDisconnected, { who: 'ann' });
+  await stage.api.forwardParticipant(from, 'ann', to);
+  await until('ann is back', () => cleo.others.includes('ann'));
+  await cleo.hearsTone('ann', TONES[0]);
+  await ann.room.disconnect();
+  await until('ann left both', () => !cleo.others.includes('ann') && !ben.others.includes('ann'));
+});
+
 test('whoever is in a room that is deleted is told', async () => {
   const room = stage.room();
   const ann = await stage.join(room, 'ann');
@@ -180,7 +208,7 @@ test('errors have codes that applications know', async () => {
     ['metadata too large', () => api.updateRoomMetadata(room, 'x'.repeat(600_000)), { status: 400, code: 'invalid_argument' }],
     ['another key', () => as('nobody', SECRET).listRooms(), { status: 401 }],
     ['another secret', () => as(KEY, 'another secret').listRooms(), { status: 401 }],
-    ['what only a cloud has', () => api.forwardParticipant(room, 'ann', 'elsewhere'), { status: 501, code: 'unimplemented' }],
+    ['forwarding nobody', () => api.forwardParticipant(room, 'nobody', 'elsewhere'), { status: 404, code: 'not_found' }],
   ];
   for (const [what, answer, expected] of wrong) await assert.rejects(answer, expected, what);
 });

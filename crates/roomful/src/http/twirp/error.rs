@@ -12,6 +12,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::http) enum Code {
+    AlreadyExists,
     BadRoute,
     Canceled,
     DeadlineExceeded,
@@ -39,6 +40,7 @@ pub(in crate::http) struct TwirpError {
 impl Code {
     fn status(self) -> StatusCode {
         match self {
+            Code::AlreadyExists => StatusCode::CONFLICT,
             Code::BadRoute | Code::NotFound => StatusCode::NOT_FOUND,
             Code::Canceled | Code::DeadlineExceeded => StatusCode::REQUEST_TIMEOUT,
             Code::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
@@ -132,11 +134,13 @@ impl From<AdministrationError> for TwirpError {
             | AdministrationError::NoParticipant
             | AdministrationError::NoTrack
             | AdministrationError::NoDispatch => Code::NotFound,
-            AdministrationError::UnmuteDisabled | AdministrationError::CannotMove { .. } => {
-                Code::FailedPrecondition
-            }
+            AdministrationError::UnmuteDisabled
+            | AdministrationError::CannotMove { .. }
+            | AdministrationError::CannotForward
+            | AdministrationError::Guest => Code::FailedPrecondition,
+            AdministrationError::AlreadyThere => Code::AlreadyExists,
             AdministrationError::Full => Code::ResourceExhausted,
-            AdministrationError::OutOfReach => Code::Unavailable,
+            AdministrationError::OutOfReach | AdministrationError::Unreachable => Code::Unavailable,
             AdministrationError::OverLimit(_)
             | AdministrationError::Deployment(_)
             | AdministrationError::Preset(_) => Code::InvalidArgument,

@@ -10,8 +10,9 @@ use super::message::Message;
 
 pub(super) const NAME: &str = "livekit.RoomService";
 
-/// The method that moves a participant, which [`administration`] leaves to [`super::moving`].
+/// The methods that two rooms have to do with, which [`administration`] leaves to [`super::two_rooms`].
 pub(super) const MOVE: &str = "MoveParticipant";
+pub(super) const FORWARD: &str = "ForwardParticipant";
 
 /// Every method it has.
 pub(super) const METHODS: &[&str] = &[
@@ -26,7 +27,7 @@ pub(super) const METHODS: &[&str] = &[
     "UpdateSubscriptions",
     "SendData",
     "UpdateRoomMetadata",
-    "ForwardParticipant",
+    FORWARD,
     MOVE,
     "PerformRpc",
 ];
@@ -44,7 +45,6 @@ pub(super) fn administration(
         "CreateRoom" => create_room(message.decode()?, grant),
         "ListRooms" => list_rooms(message.decode()?, grant),
         "DeleteRoom" => delete_room(message.decode()?, grant),
-        "ForwardParticipant" => forward_participant(&message.decode()?, grant),
         _ => in_room(method, message, grant),
     }
 }
@@ -79,15 +79,17 @@ fn delete_room(
     Ok(Administration::DeleteRoom(RoomName::new(request.room)))
 }
 
-fn forward_participant(
-    request: &proto::ForwardParticipantRequest,
+/// Who is to be shown in another room.
+pub(super) fn forward_participant(
+    message: &Message<'_>,
     grant: &ApiGrant,
-) -> Result<Administration, TwirpError> {
+) -> Result<proto::ForwardParticipantRequest, TwirpError> {
+    let request: proto::ForwardParticipantRequest = message.decode()?;
     require_destination(&request.room, &request.destination_room, grant)?;
-    Err(TwirpError::unimplemented("forwarding participants is not there in this server"))
+    Ok(request)
 }
 
-/// The one method that two rooms have to do with, as it is asked for.
+/// Who is to be moved to another room.
 pub(super) fn move_participant(
     message: &Message<'_>,
     grant: &ApiGrant,
@@ -179,6 +181,9 @@ fn require_destination(room: &str, destination: &str, grant: &ApiGrant) -> Resul
     require(grant.may_move(&RoomName::new(room), &RoomName::new(destination)))?;
     if room == destination {
         return Err(TwirpError::invalid("destination room cannot be the same as source room"));
+    }
+    if destination.is_empty() {
+        return Err(TwirpError::invalid("no room name"));
     }
     Ok(())
 }

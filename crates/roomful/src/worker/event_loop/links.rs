@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use roomful_sfu::administration::{ForwardParticipant, RequestId};
 use roomful_sfu::join::JoinAttempt;
 
 use super::State;
@@ -34,7 +35,24 @@ impl State {
         self.sfu.begin_part(link, &attempt.grant, now);
     }
 
-    /// Takes in what other workers said; `true` if more may wait.
+    /// A participant of a room here is to be a guest in a room whose home is worker `home`.
+    pub(super) fn forward(
+        &mut self,
+        request: RequestId,
+        wish: ForwardParticipant,
+        home: WorkerIndex,
+        now: Instant,
+    ) {
+        let (link, end) = self.neighbours.open(self.index, home);
+        match end {
+            Some(end) => self.links.insert(link, end),
+            None => tracing::warn!("a worker has no room for one more mail: nobody is forwarded"),
+        }
+        // Where there is no end, the first message breaks the link.
+        self.sfu.forward(request, link, wish, now);
+    }
+
+    /// Takes in what workers said; `true` if more may wait.
     pub(super) fn receive_links(&mut self, start: Instant) -> bool {
         let mut more = false;
         let mut now = start;
