@@ -3,13 +3,11 @@
 //! A publication arrives as up to three encodings ([`Layer`]s), each an RTP stream with sequence
 //! numbers, timestamps and picture ids of its own. The subscriber gets **one** stream in which all
 //! three counters run on without a seam: `selector` decides which packets belong to it,
-//! `rewriter` gives them their new numbers.
-//!
-//! Later parts plug in here: the allocator calls [`Egress::set_wanted`]; temporal layers become a
-//! second answer of the selector that ends in `Rewriter::skip`; the AV1 dependency
-//! descriptor becomes a field of [`IncomingPacket`] that the selector asks instead of the payload.
+//! `inner` which of them are of layers inside the encoding that the subscriber does not get,
+//! `rewriter` gives the others their new numbers.
 
 pub mod codec;
+pub(crate) mod inner;
 mod rewriter;
 mod selector;
 #[cfg(test)]
@@ -19,12 +17,14 @@ use std::time::{Duration, Instant};
 
 pub use codec::Codec;
 pub use codec::vp8::Vp8Rewrite;
+pub use inner::{FrameRate, InnerWish, LayerFrame, LayerWatch, Shape};
 
+use inner::{LayerFilter, Verdict};
 use rewriter::{Rewriter, Rewritten};
 use selector::{Choice, Selector, Standing};
 
-/// One encoding of a publication, by its rank in quality. There is none past [`Layer::HIGH`]: take
-/// them from [`Layer::ALL`].
+/// One quality of a publication, by its rank: an encoding, or a layer inside the only one. There is none past
+/// [`Layer::HIGH`]: take them from [`Layer::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layer(u8);
 
@@ -45,6 +45,22 @@ impl Layer {
     /// Its rank as an index, below [`Layer::COUNT`].
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// What a subscriber is to get of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The encoding.
+    pub encoding: Layer,
+    /// Which of the layers inside it, if there are any.
+    pub inner: InnerWish,
+}
+
+impl From<Layer> for Wanted {
+    /// All of one encoding.
+    fn from(encoding: Layer) -> Self {
+        Self { encoding, inner: InnerWish::ALL }
     }
 }
 
@@ -75,6 +91,10 @@ pub struct IncomingPacket<'a> {
     pub arrival: Instant,
     /// What the payload type stands for.
     pub codec: Codec,
+    /// Its place among the layers inside its encoding, if it says so.
+    pub frame: Option<LayerFrame>,
+    /// What is known of those layers.
+    pub shape: &'a Shape,
 }
 
 /// What becomes of one packet.
@@ -94,10 +114,12 @@ pub struct OutgoingHeader {
     pub seq: u64,
     /// Timestamp as it goes on the wire.
     pub timestamp: u32,
-    /// The RTP marker bit, as received.
+    /// The RTP marker bit: as received, or where a picture ends of which larger layers are left out.
     pub marker: bool,
     /// Bytes of the payload that must change, for VP8 with counters in its descriptor.
     pub vp8: Option<Vp8Rewrite>,
+    /// The payload is left out: the packet only fills its place, so that nobody asks for it.
+    pub is_filler: bool,
 }
 
 /// Selects and rewrites the packets of one publication for one subscriber.
@@ -108,6 +130,9 @@ pub struct OutgoingHeader {
 pub struct Egress {
     kind: MediaKind,
     selector: Selector,
+    wish: InnerWish,
+    /// While an encoding with layers inside is forwarded.
+    filter: Option<Box<LayerFilter>>,
     rewriter: Rewriter,
 }
 
@@ -117,13 +142,24 @@ impl Egress {
     /// the SRTP rollover counter would be wrong for the whole call (RFC 3711 §3.3.1).
     pub fn new(kind: MediaKind, first_seq: u16) -> Self {
         let first_seq = u64::from(first_seq & 0x7fff);
-        Self { kind, selector: Selector::default(), rewriter: Rewriter::new(first_seq) }
+        Self {
+            kind,
+            selector: Selector::default(),
+            wish: InnerWish::ALL,
+            filter: None,
+            rewriter: Rewriter::new(first_seq),
+        }
     }
 
-    /// The layer to forward while it is live, and otherwise the next best; `None` sends nothing.
-    /// Choose one the publication has: until its first packet comes, keyframes are asked of it.
-    pub fn set_wanted(&mut self, wanted: Option<Layer>) {
-        self.selector.set_wanted(wanted);
+    /// The encoding to forward while it is live, and otherwise the next best, with the layers inside it; `None` sends
+    /// nothing. Choose an encoding that the publication has: until its first packet comes, keyframes are asked of it.
+    /// `shape` is what is known of the layers inside.
+    pub fn set_wanted(&mut self, wanted: Option<Wanted>, shape: &Shape) {
+        self.selector.set_wanted(wanted.map(|wanted| wanted.encoding));
+        if let Some(wanted) = wanted {
+            self.wish = wanted.inner;
+            self.ask_for_lacking(shape);
+        }
     }
 
     /// The encoding starts over with unrelated counters: a new SSRC, a restarted publisher.
@@ -140,13 +176,13 @@ impl Egress {
     ///
     /// Nothing in a payload is an error: what cannot be parsed never starts a stream, and inside a
     /// running one it is forwarded unchanged, because the receiver must judge it in its place. An
-    /// empty payload (padding only) is dropped without a gap; one that arrives late, when its place
-    /// has been kept already, fills that place, so that nobody asks for it again.
+    /// empty payload (padding only), and one of a layer that the subscriber does not get, is dropped without a gap; one that
+    /// arrives late, when its place has been kept already, fills that place, so that nobody asks for it again.
     pub fn handle_packet(&mut self, packet: &IncomingPacket<'_>) -> Forward {
         let standing = self.selector.observe(packet);
         match self.selector.choose(packet, standing) {
             Choice::Drop => Forward::Drop,
-            Choice::Start => Forward::Send(self.rewriter.start(packet)),
+            Choice::Start => self.start_with(packet),
             Choice::Continue => self.continue_with(packet, standing),
         }
     }
@@ -174,20 +210,69 @@ impl Egress {
         self.selector.current()
     }
 
+    /// Enters an encoding.
+    fn start_with(&mut self, packet: &IncomingPacket<'_>) -> Forward {
+        let target = packet.shape.target(self.wish);
+        let mut header = self.rewriter.start(packet);
+        self.filter = packet.frame.map(|frame| {
+            let mut filter = LayerFilter::start(packet, target);
+            let verdict = filter.judge(packet, frame, (true, true), target);
+            header.marker = verdict == Verdict::Forward { ends_picture: true };
+            Box::new(filter)
+        });
+        Forward::Send(header)
+    }
+
     fn continue_with(&mut self, packet: &IncomingPacket<'_>, standing: Standing) -> Forward {
-        if packet.payload.is_empty() && self.rewriter.skip(packet) {
+        let verdict = self.judge(packet, standing);
+        if verdict == Verdict::LeaveOut && self.rewriter.skip(packet) {
             return Forward::Drop;
         }
         match self.rewriter.forward(packet) {
-            Rewritten::Send(header) => Forward::Send(header),
+            Rewritten::Send(header) => Forward::Send(match verdict {
+                Verdict::Forward { ends_picture } => {
+                    OutgoingHeader { marker: ends_picture, ..header }
+                }
+                Verdict::LeaveOut => {
+                    OutgoingHeader { marker: false, vp8: None, is_filler: true, ..header }
+                }
+            }),
             Rewritten::Drop => Forward::Drop,
             Rewritten::OutOfReach => {
                 self.selector.lose_current();
                 match self.selector.choose(packet, standing) {
-                    Choice::Start => Forward::Send(self.rewriter.start(packet)),
+                    Choice::Start => self.start_with(packet),
                     Choice::Continue | Choice::Drop => Forward::Drop,
                 }
             }
+        }
+    }
+
+    /// Whether the subscriber gets a packet of the encoding that is forwarded.
+    fn judge(&mut self, packet: &IncomingPacket<'_>, standing: Standing) -> Verdict {
+        if packet.payload.is_empty() {
+            return Verdict::LeaveOut;
+        }
+        let as_it_is = Verdict::Forward { ends_picture: packet.marker };
+        let Some(filter) = &mut self.filter else { return as_it_is };
+        let target = packet.shape.target(self.wish);
+        let Some(frame) = packet.frame else {
+            let gets_all = self.wish == InnerWish::ALL && filter.reaches(target);
+            return if gets_all { as_it_is } else { Verdict::LeaveOut };
+        };
+        let enters = selector::is_entry(packet, standing);
+        let verdict = filter.judge(packet, frame, (standing.newest, enters), target);
+        if frame.begins {
+            self.ask_for_lacking(packet.shape);
+        }
+        verdict
+    }
+
+    /// Asks for a keyframe if only one lets the subscriber have all it wants.
+    fn ask_for_lacking(&mut self, shape: &Shape) {
+        let target = shape.target(self.wish);
+        if self.filter.as_ref().is_some_and(|filter| filter.lacks(target)) {
+            self.selector.handle_keyframe_request();
         }
     }
 }

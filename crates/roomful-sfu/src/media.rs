@@ -32,7 +32,7 @@ use roomful_rtp::rtp::is_rtcp;
 use roomful_rtp::srtp::MasterKeys;
 use slotmap::{SlotMap, new_key_type};
 
-use crate::egress::{Layer, MediaKind};
+use crate::egress::{MediaKind, Wanted};
 use crate::ids::ParticipantId;
 use crate::playout::PlayoutDelay;
 use crate::route::Route;
@@ -292,10 +292,9 @@ impl MediaPlane {
         self.timers.set(Timer::Feed(key), None);
     }
 
-    /// Sets the layer a subscriber gets; `None` for nothing.
-    pub(crate) fn set_wanted(&mut self, key: FeedKey, wanted: Option<Layer>, now: Instant) {
-        if let Some(feed) = self.tracks.get_mut(key.track).and_then(|one| one.feed_mut(key.slot)) {
-            feed.set_wanted(wanted);
+    /// Sets what a subscriber gets; `None` for nothing.
+    pub(crate) fn set_wanted(&mut self, key: FeedKey, wanted: Option<Wanted>, now: Instant) {
+        if self.tracks.get_mut(key.track).is_some_and(|one| one.set_wanted(key.slot, wanted)) {
             self.pass_keyframe_wishes(key, now);
         }
     }

@@ -1,11 +1,13 @@
 //! `Publication`: a track as its participant offers it to the room, from publish to unpublish.
 
 use livekit_protocol as proto;
+use proto::video_layer::Mode;
 use std::collections::BTreeSet;
 
 use crate::codecs::{Codec, EnabledCodecs};
 use crate::demand::Demand;
-use crate::egress::{Layer, MediaKind};
+use crate::egress::inner::TOLERANCE;
+use crate::egress::{FrameRate, InnerWish, Layer, MediaKind, Wanted};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
 use crate::room::Spread;
@@ -198,22 +200,80 @@ impl Publication {
         self.track.into_iter().chain(self.further.iter().filter_map(|one| one.track))
     }
 
-    /// The layer that serves `wishes` best in one of its codecs; `None` for nothing at all.
+    /// What to forward of one of its codecs for `wishes`, of a moving picture as many frames a second as `rate`; `None`
+    /// for nothing at all.
+    pub(crate) fn wanted_in(
+        &self,
+        index: CodecIndex,
+        wishes: Wishes,
+        rate: Option<FrameRate>,
+    ) -> Option<Wanted> {
+        let layer = self.layer_in(index, wishes)?;
+        if self.encodings_in(index) > 1 {
+            return Some(Wanted { encoding: layer, inner: InnerWish { rate, ..InnerWish::ALL } });
+        }
+        let layers = self.layers_in(index);
+        let is_best = layer.index() + 1 == layers;
+        let pixels = match wishes {
+            Wishes::Size { width, height } => u64::from(width) * u64::from(height),
+            _ if is_best => u64::MAX,
+            _ => self.layer_sizes(layers).get(layer.index()).copied().unwrap_or(0),
+        };
+        let rank = if is_best { Layer::HIGH } else { layer };
+        Some(Wanted { encoding: Layer::LOW, inner: InnerWish { rank, pixels, rate } })
+    }
+
+    /// The layer that serves `wishes` best in one of its codecs, an encoding or a layer inside the only one; `None` for
+    /// nothing at all.
     ///
     /// For a size it is the smallest layer at least that large: a larger one would be scaled down at the
     /// receiver for nothing, a smaller one would look soft.
     pub(crate) fn layer_in(&self, index: CodecIndex, wishes: Wishes) -> Option<Layer> {
-        let layers = self.variant(index).map_or(self.layers, |one| one.layers);
+        let layers = self.layers_in(index);
         let highest = *Layer::ALL.get(layers - 1)?;
         let wanted = match wishes {
             Wishes::Disabled => return None,
             Wishes::Quality(proto::VideoQuality::Off) => return None,
             Wishes::Quality(proto::VideoQuality::Low) => Layer::LOW,
+            // Of a medium and a high layer, the medium one is the lowest.
+            Wishes::Quality(proto::VideoQuality::Medium) if self.begins_above_low(index) => {
+                Layer::LOW
+            }
             Wishes::Quality(proto::VideoQuality::Medium) => Layer::MID,
             Wishes::Quality(proto::VideoQuality::High) => Layer::HIGH,
             Wishes::Size { width, height } => self.smallest_layer_filling(layers, width, height),
         };
         Some(wanted.min(highest))
+    }
+
+    fn encodings_in(&self, index: CodecIndex) -> usize {
+        self.variant(index).map_or(self.layers, |one| one.layers)
+    }
+
+    /// How many layers there are to choose from: the encodings, or the layers that were announced of a codec that has them
+    /// inside its only encoding.
+    fn layers_in(&self, index: CodecIndex) -> usize {
+        let encodings = self.encodings_in(index);
+        let inside = self.announced_codec(index).filter(|codec| {
+            encodings == 1 && codec.video_layer_mode() == Mode::MultipleSpatialLayersPerStream
+        });
+        inside.map_or(encodings, |codec| codec.layers.len().clamp(1, Layer::COUNT))
+    }
+
+    fn begins_above_low(&self, index: CodecIndex) -> bool {
+        let layers = self.announced_codec(index).map(|codec| codec.layers.as_slice());
+        layers.unwrap_or_default().iter().all(|layer| layer.quality() != proto::VideoQuality::Low)
+            && layers.is_some_and(|layers| layers.len() > 1)
+    }
+
+    fn announced_codec(&self, index: CodecIndex) -> Option<&proto::SimulcastCodecInfo> {
+        let mut infos = self.info.codecs.iter();
+        match self.variant(index) {
+            Some(variant) => {
+                infos.find(|one| Codec::of_name(&one.mime_type) == Some(variant.codec))
+            }
+            None => infos.next(),
+        }
     }
 
     fn smallest_layer_filling(&self, layers: usize, width: u32, height: u32) -> Layer {
@@ -222,7 +282,9 @@ impl Publication {
         Layer::ALL
             .into_iter()
             .zip(sizes)
-            .find(|(_, pixels)| u128::from(*pixels) * TOLERANCE.1 >= wanted * TOLERANCE.0)
+            .find(|(_, pixels)| {
+                u128::from(*pixels) * u128::from(TOLERANCE.1) >= wanted * u128::from(TOLERANCE.0)
+            })
             .map_or(Layer::HIGH, |(layer, _)| layer)
     }
 
@@ -245,13 +307,10 @@ impl Publication {
     }
 }
 
-/// A layer counts as filling a tile if it has at least 4/5 of its pixels: without the tolerance a tile a few
-/// pixels larger than a layer would take one of four times the bitrate; with much more, tiles look soft.
-const TOLERANCE: (u128, u128) = (4, 5);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demand::Level;
     use proto::VideoQuality;
 
     fn camera(layers: usize) -> Publication {
@@ -297,5 +356,76 @@ mod tests {
         );
         let larger = Wishes::Size { width: 1280, height: 720 };
         assert_eq!(camera(2).layer_in(CodecIndex::FIRST, larger), Some(Layer::MID));
+    }
+
+    fn layered(qualities: &[VideoQuality]) -> Publication {
+        let layers: Vec<proto::VideoLayer> = (0..)
+            .zip(qualities.iter().rev())
+            .map(|(halvings, quality)| proto::VideoLayer {
+                quality: (*quality).into(),
+                width: 1280 >> halvings,
+                height: 720 >> halvings,
+                ..Default::default()
+            })
+            .collect();
+        let request = proto::AddTrackRequest {
+            r#type: proto::TrackType::Video.into(),
+            width: 1280,
+            height: 720,
+            layers: layers.clone(),
+            simulcast_codecs: vec![proto::SimulcastCodec {
+                codec: "vp9".into(),
+                layers,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut publication =
+            Publication::new(TrackSid::new("TR_a"), 0, &request, &EnabledCodecs::default());
+        publication.bind(Section::from_index(0), "0", 1, &[Codec::Vp9]);
+        publication
+    }
+
+    #[test]
+    fn of_layers_inside_one_encoding_a_quality_is_one_of_those_announced() {
+        use VideoQuality::{High, Low, Medium};
+        let layer = |announced: &[VideoQuality], wished| {
+            layered(announced).layer_in(CodecIndex::FIRST, Wishes::Quality(wished)).unwrap().index()
+        };
+        for (announced, expected) in [
+            (&[Low, Medium, High][..], [0, 1, 2]),
+            (&[Low, Medium], [0, 1, 1]),
+            (&[Low, High], [0, 1, 1]),
+            (&[Medium, High], [0, 0, 1]),
+            (&[Low], [0, 0, 0]),
+        ] {
+            assert_eq!([Low, Medium, High].map(|wished| layer(announced, wished)), expected);
+        }
+    }
+
+    #[test]
+    fn a_layer_inside_an_encoding_is_wanted_by_its_size_and_the_best_without_one() {
+        use VideoQuality::{High, Low, Medium};
+        let camera = layered(&[Low, Medium, High]);
+        let inner = |wishes| {
+            let wanted = camera.wanted_in(CodecIndex::FIRST, wishes, None).unwrap();
+            assert_eq!(wanted.encoding, Layer::LOW, "there is no other");
+            (wanted.inner.rank, wanted.inner.pixels)
+        };
+        assert_eq!(inner(Wishes::Quality(Low)), (Layer::LOW, 320 * 180));
+        assert_eq!(inner(Wishes::Quality(Medium)), (Layer::MID, 640 * 360));
+        assert_eq!(inner(Wishes::Quality(High)), (Layer::HIGH, u64::MAX));
+        assert_eq!(inner(Wishes::Size { width: 400, height: 200 }), (Layer::MID, 80_000));
+    }
+
+    #[test]
+    fn how_much_is_wanted_of_layers_inside_an_encoding_is_told_layer_by_layer() {
+        use VideoQuality::{High, Low, Medium, Off};
+        let camera = layered(&[Low, Medium, High]);
+        let level = |quality| camera.level_in(CodecIndex::FIRST, Wishes::Quality(quality));
+        assert_eq!(
+            [Off, Low, Medium, High].map(level),
+            [Level::Nothing, Level::Low, Level::Medium, Level::High]
+        );
     }
 }

@@ -297,7 +297,9 @@ impl Room {
             Command::Subscribe { tracks, wanted } => {
                 self.set_subscribed(from, &tracks, wanted, now)?;
             }
-            Command::SetWishes { tracks, wishes } => self.set_wishes(from, &tracks, wishes, now)?,
+            Command::SetWishes { tracks, wishes, rate } => {
+                self.set_wishes(from, &tracks, (wishes, rate), now)?;
+            }
             Command::SetAudience(said) => self.set_audience(from, &said, now)?,
             Command::UpdateMetadata(update) => self.update_own_description(from, update, now)?,
             Command::SetAudioFeatures(update) => self.set_audio_features(from, &update, now)?,

@@ -13,6 +13,7 @@ use proto::signal_request::Message as Incoming;
 use proto::simulate_scenario::Scenario as Asked;
 
 use crate::codecs::Codec;
+use crate::egress::FrameRate;
 use crate::ids::TrackSid;
 use crate::limits::OverLimit;
 pub(crate) use render::{ServerFacts, render};
@@ -30,8 +31,8 @@ pub(crate) enum Command {
     Mute { track: TrackSid, muted: bool },
     /// It wants, or no longer wants, tracks of others.
     Subscribe { tracks: Vec<TrackSid>, wanted: bool },
-    /// How large and whether at all it wants tracks it receives.
-    SetWishes { tracks: Vec<TrackSid>, wishes: Wishes },
+    /// How large, how often new and whether at all it wants tracks it receives.
+    SetWishes { tracks: Vec<TrackSid>, wishes: Wishes, rate: Option<FrameRate> },
     /// Who may receive its tracks.
     SetAudience(proto::SubscriptionPermission),
     /// Its own name, metadata, attributes.
@@ -223,6 +224,7 @@ pub(crate) fn command(message: proto::SignalRequest) -> Result<Command, Refusal>
         },
         Incoming::TrackSetting(settings) => Command::SetWishes {
             wishes: wishes(&settings),
+            rate: (settings.fps > 0).then_some(FrameRate(settings.fps)),
             tracks: track_sids([], settings.track_sids),
         },
         Incoming::UpdateMetadata(update) => Command::UpdateMetadata(update),

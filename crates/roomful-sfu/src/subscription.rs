@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::egress::MediaKind;
+use crate::egress::{FrameRate, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::FeedKey;
 use crate::signalling::Wishes;
@@ -19,6 +19,8 @@ pub(crate) struct Subscription {
     pub(crate) publisher: ParticipantId,
     pub(crate) kind: MediaKind,
     pub(crate) wishes: Wishes,
+    /// Frames a second that are enough; `None` for all there are.
+    pub(crate) rate: Option<FrameRate>,
     /// The codec of it that its subscriber gets; the first until one is chosen.
     pub(crate) codec: CodecIndex,
     /// The section that carries it, once an answer said so.

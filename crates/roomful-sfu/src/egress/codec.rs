@@ -5,7 +5,7 @@
 mod av1;
 mod h264;
 pub(super) mod vp8;
-mod vp9;
+pub(super) mod vp9;
 
 #[cfg(test)]
 mod tests;

@@ -181,7 +181,13 @@ impl Rewriter {
             Codec::Opus | Codec::Vp9 | Codec::H264 | Codec::Av1 => None,
         };
         // The wire carries the low 32 bits.
-        OutgoingHeader { seq, timestamp: timestamp as u32, marker: packet.marker, vp8 }
+        OutgoingHeader {
+            seq,
+            timestamp: timestamp as u32,
+            marker: packet.marker,
+            vp8,
+            is_filler: false,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Choice {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// No later one was seen before it.
-    newest: bool,
+    pub(super) newest: bool,
     /// The packet right before it was seen and belongs to another frame.
     follows_frame_end: bool,
 }
@@ -266,7 +266,7 @@ impl LayerState {
 
 /// Only the newest packet of a layer can begin it: when a keyframe's first packet comes late, the
 /// rest of the frame has been passed over, and nobody could resend it under the new numbers.
-fn is_entry(packet: &IncomingPacket<'_>, standing: Standing) -> bool {
+pub(super) fn is_entry(packet: &IncomingPacket<'_>, standing: Standing) -> bool {
     standing.newest
         && match entry(packet.codec, packet.payload) {
             Entry::Yes => true,

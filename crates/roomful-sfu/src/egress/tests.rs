@@ -1,6 +1,7 @@
 //! Whole calls, checked from the receiving end, and the corners one by one.
 
 mod claims;
+mod layered;
 mod publisher;
 pub(super) mod random;
 mod subscriber;
@@ -8,11 +9,14 @@ mod subscriber;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Egress, Forward, Layer, MediaKind};
+use super::{Egress, Forward, Layer, MediaKind, Shape};
 use crate::testing::start_of_time;
 use publisher::{Encoder, FRAME_INTERVAL, Impairment, Network, SentPacket};
 use random::Random;
 use subscriber::{Decoded, Subscriber};
+
+/// Nothing is known of layers inside.
+pub(super) const SHAPELESS: Shape = Shape::UNKNOWN;
 
 /// A publisher, the way to us, one egress, and the subscriber that judges it.
 struct Call {
@@ -20,7 +24,7 @@ struct Call {
     start: Instant,
     now: Instant,
     encoders: Vec<Encoder>,
-    network: Network,
+    network: Network<SentPacket>,
     egress: Egress,
     subscriber: Subscriber,
     run: u32,
@@ -52,7 +56,7 @@ impl Call {
     }
 
     fn want(&mut self, wanted: impl Into<Option<Layer>>) {
-        self.egress.set_wanted(wanted.into());
+        self.egress.set_wanted(wanted.into().map(Into::into), &SHAPELESS);
         self.pass_requests();
     }
 
@@ -116,8 +120,10 @@ impl Call {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const PERFECT: Impairment = Impairment { loss: 0, recovered: 0, duplicates: 0, jitter_ms: 0 };
-const ROUGH: Impairment = Impairment { loss: 8, recovered: 90, duplicates: 5, jitter_ms: 40 };
+const PERFECT: Impairment =
+    Impairment { loss: 0, recovered: 0, duplicates: 0, jitter_ms: 0 };
+const ROUGH: Impairment =
+    Impairment { loss: 8, recovered: 90, duplicates: 5, jitter_ms: 40 };
 
 #[test]
 fn on_a_perfect_network_every_frame_is_decodable_through_every_switch() {

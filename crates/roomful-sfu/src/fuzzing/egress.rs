@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Script, script};
 use crate::codecs::Codec;
 use crate::egress::codec::{Entry, entry, starts_keyframe};
-use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind};
+use crate::egress::{
+    Egress, Forward, FrameRate, IncomingPacket, InnerWish, Layer, LayerWatch, MediaKind, Wanted,
+};
 use crate::testing::start_of_time;
 
 /// First packets of keyframes, and what goes on after them, for [`egress_packets`].
@@ -19,9 +21,12 @@ pub fn egress_seeds() -> Vec<Vec<u8>> {
     let av1_key: &[u8] = &[0x28, 0x02, 0x12, 0x00, 0x0a, 0x0b, 0, 0, 0];
     let av1_delta: &[u8] = &[0x10, 0x32, 1, 2, 3];
     let streams = [(0, vp8_key, vp8_delta), (1, h264_key, h264_delta), (2, vp9_key, vp9_delta)];
+    let layered_key: &[u8] = &[0xae, 0x81, 0x02, 0x10, 0, 0x30, 0, 160, 0, 90, 1, 64, 0, 180, 9];
+    let layered_upper: &[u8] = &[0xec, 0x81, 0x03, 0x53, 1, 9, 9];
+    let layered = (2, layered_key, layered_upper);
     streams
         .into_iter()
-        .chain([(3, av1_key, av1_delta), (4, &b"opus"[..], &b"more"[..])])
+        .chain([layered, (3, av1_key, av1_delta), (4, &b"opus"[..], &b"more"[..])])
         .flat_map(|(codec, key, delta)| {
             let low = [(0, key), (0x80, delta), (0x80, delta)];
             let switch = [(0, key), (0, delta), (0x11, key), (0x20, delta), (0x01, delta)];
@@ -38,7 +43,8 @@ pub fn egress_packets(bytes: &[u8]) {
     let codec = Codec::ALL[usize::from(*codec) % Codec::ALL.len()];
     let kind = if codec.is_audio() { MediaKind::Audio } else { MediaKind::Video };
     let mut egress = Egress::new(kind, 40);
-    egress.set_wanted(Some(Layer::LOW));
+    let mut layers = LayerWatch::default();
+    egress.set_wanted(Some(Layer::LOW.into()), layers.shape());
     let mut now = start_of_time();
     let mut seqs = [1_u64 << 16; Layer::COUNT];
     let mut sent = std::collections::BTreeSet::new();
@@ -49,21 +55,31 @@ pub fn egress_packets(bytes: &[u8]) {
         // Now and then late, or after a gap.
         *seq = if kind & 8 == 0 { *seq + 1 } else { *seq - 1 + 3 * u64::from(kind >> 7) };
         if kind & 4 != 0 {
-            egress.set_wanted(Layer::ALL.get(usize::from(kind >> 6)).copied());
+            let layer = Layer::ALL.get(usize::from(kind >> 6)).copied();
+            let rate = (kind & 32 != 0).then_some(FrameRate(5));
+            let wanted = layer.map(|rank| Wanted {
+                encoding: rank,
+                inner: InnerWish { rank, pixels: u64::from(kind >> 6 & 1) * 50_000, rate },
+            });
+            egress.set_wanted(wanted, layers.shape());
         }
         if kind & 16 != 0 {
             egress.handle_keyframe_request();
         }
         let is_entry = entry(codec, payload) != Entry::No;
         assert_eq!(starts_keyframe(codec, payload), is_entry && !codec.is_audio());
+        let timestamp = (1 << 32) + *seq * 3_000;
+        let frame = layers.observe(codec, timestamp, payload);
         let packet = IncomingPacket {
             layer,
             seq: *seq,
-            timestamp: (1 << 32) + *seq * 3_000,
+            timestamp,
             marker: kind & 32 != 0,
             payload,
             arrival: now,
             codec,
+            frame,
+            shape: layers.shape(),
         };
         if let Forward::Send(header) = egress.handle_packet(&packet) {
             assert!(sent.insert(header.seq), "{} is given once", header.seq);

@@ -147,7 +147,7 @@ fn received(bytes: &[u8]) -> usize {
         stage.send(usize::from(kind & FROM_BOB), plain);
         let value = usize::from(kind >> 4);
         if kind & WANT != 0 {
-            let wanted = Layer::ALL.get(value).copied();
+            let wanted = Layer::ALL.get(value).copied().map(Into::into);
             stage.plane.set_wanted(stage.pictures, wanted, stage.now);
         }
         if kind & WAIT != 0 {
@@ -191,7 +191,7 @@ impl Stage {
             let heard = plane.add_feed(sound, to, Section::from_index(3), SOUND, 40, now);
             pictures = plane.add_feed(camera, to, Section::from_index(2), PICTURES, 40, now);
             for feed in [heard, pictures].into_iter().flatten() {
-                plane.set_wanted(feed, Some(Layer::LOW), now);
+                plane.set_wanted(feed, Some(Layer::LOW.into()), now);
             }
         }
         let Some(pictures) = pictures else { unreachable!("both tracks are there") };

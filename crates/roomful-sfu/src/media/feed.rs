@@ -15,7 +15,7 @@ use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
 use super::session::MediaSession;
-use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind};
+use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind, Shape, Wanted};
 use crate::transmit::TransmitBuffer;
 use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 
@@ -66,11 +66,15 @@ pub(super) struct Newest {
     pub(super) offset: u32,
 }
 
-/// Where a packet stands in its ring, and how much it is padded.
+/// A packet of the track, where it stands in its ring, and how much it is padded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Given<'a> {
     pub(super) position: Position,
     pub(super) padding: u8,
+    pub(super) kept: &'a Kept,
+    pub(super) payload: &'a [u8],
+    /// What is known of the layers inside the track's encodings.
+    pub(super) shape: &'a Shape,
 }
 
 /// What became of a packet.
@@ -118,8 +122,8 @@ impl Feed {
         }
     }
 
-    pub(super) fn set_wanted(&mut self, wanted: Option<Layer>) {
-        self.egress.set_wanted(wanted);
+    pub(super) fn set_wanted(&mut self, wanted: Option<Wanted>, shape: &Shape) {
+        self.egress.set_wanted(wanted, shape);
     }
 
     pub(super) fn handle_stream_reset(&mut self, layer: Layer) {
@@ -141,13 +145,13 @@ impl Feed {
     /// Forwards one packet of the track, if the subscriber gets it.
     pub(super) fn forward(
         &mut self,
-        place: Place,
-        (kept, payload): (&Kept, &[u8]),
+        given: Given<'_>,
         session: &mut MediaSession,
         now: Instant,
         into: &mut TransmitBuffer,
     ) -> Fed {
-        if !into.has_room(payload.len() + usize::from(place.padding) + OVERHEAD) {
+        let Given { kept, payload, .. } = given;
+        if !into.has_room(payload.len() + usize::from(given.padding) + OVERHEAD) {
             return Fed::Full;
         }
         let incoming = IncomingPacket {
@@ -158,6 +162,8 @@ impl Feed {
             payload,
             arrival: kept.arrival,
             codec: kept.format.codec,
+            frame: kept.frame,
+            shape: given.shape,
         };
         let Forward::Send(header) = self.egress.handle_packet(&incoming) else { return Fed::Left };
         let Some(format) = self.send_format(kept.format, session) else { return Fed::Left };
@@ -174,25 +180,25 @@ impl Feed {
             original: None,
             names: (!self.is_known).then_some(self.section),
             delay: self.delay.as_mut().and_then(|one| one.extension(header.seq as u16, now)),
-            payload,
-            padding: place.padding,
+            payload: if header.is_filler { &[] } else { payload },
+            padding: if header.is_filler { 0 } else { given.padding },
             vp8: header.vp8,
         };
         if !session.send(&outgoing, now, into) {
             return Fed::Left;
         }
-        self.stream.handle_sent(payload.len());
+        self.stream.handle_sent(outgoing.payload.len());
         self.sending.handle_sent(header.seq);
         let offset = header.timestamp.wrapping_sub(kept.timestamp as u32);
         self.newest = Some(Newest { layer: kept.layer, offset });
-        if format.repair.is_some() {
+        if format.repair.is_some() && !header.is_filler {
             self.repeats_left = MOST_REPEATS_LEFT.min(self.repeats_left + 1);
-            let vp8 = header.vp8;
             let sent = Sent {
-                seq: header.seq,
-                position: place.position,
+                seq: header.seq as u16,
+                position: given.position,
                 timestamp: header.timestamp,
-                vp8,
+                marker: header.marker,
+                vp8: header.vp8,
             };
             self.sent.insert(sent, now);
         }
@@ -222,7 +228,7 @@ impl Feed {
         };
         let outgoing = Outgoing {
             fields: HeaderFields {
-                marker: kept.marker,
+                marker: sent.marker,
                 payload_type,
                 sequence: self.repair_seq as u16,
                 timestamp: sent.timestamp,

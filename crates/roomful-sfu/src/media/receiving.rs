@@ -107,7 +107,9 @@ impl Track {
         if starts_keyframe(packet.format.codec, packet.payload) {
             self.throttles[packet.layer.index()].handle_keyframe();
         }
-        self.ring.push(packet);
+        let codec = packet.format.codec;
+        let frame = self.layers.observe(codec, packet.timestamp, packet.payload);
+        self.ring.push(packet, frame);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::egress::{Layer, MediaKind};
+use crate::egress::{Layer, LayerFrame, MediaKind};
 use crate::transport::Format;
 
 /// How long a packet should stay. A subscriber on a path of 300 ms asks twice within it. Longer costs memory
@@ -49,6 +49,8 @@ pub(crate) struct Kept {
     pub(crate) arrival: Instant,
     pub(crate) format: Format,
     pub(crate) extensions: Carried,
+    /// Its place among the layers inside its encoding, if it says so.
+    pub(crate) frame: Option<LayerFrame>,
     offset: u64,
     length: u16,
 }
@@ -93,8 +95,8 @@ impl PacketRing {
         Position(self.first + self.kept.len() as u64)
     }
 
-    /// Takes a packet in; one that no buffer could hold is left out, which RTP over UDP cannot produce.
-    pub(crate) fn push(&mut self, packet: &Arrived<'_>) {
+    /// Takes a packet in, which is of `frame`; one that no buffer could hold is left out, which RTP over UDP cannot produce.
+    pub(crate) fn push(&mut self, packet: &Arrived<'_>, frame: Option<LayerFrame>) {
         let length = packet.payload.len();
         let Ok(short) = u16::try_from(length) else { return };
         if self.bytes.is_empty() {
@@ -113,6 +115,7 @@ impl PacketRing {
             arrival: packet.arrival,
             format: packet.format,
             extensions: packet.extensions,
+            frame,
             offset: self.write,
             length: short,
         });
@@ -180,7 +183,7 @@ mod tests {
 
     fn push(ring: &mut PacketRing, seq: u64, length: usize, arrival: Instant) -> Position {
         let position = ring.end();
-        ring.push(&Arrived {
+        let packet = Arrived {
             layer: Layer::LOW,
             seq,
             timestamp: 0,
@@ -189,7 +192,8 @@ mod tests {
             format: Format::OPUS,
             extensions: Carried::default(),
             payload: &vec![seq as u8; length],
-        });
+        };
+        ring.push(&packet, None);
         position
     }
 

@@ -21,10 +21,11 @@ const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// One sent packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    /// Sequence number it was sent under: extended when it is inserted, its low 32 bits when it is taken.
-    pub(super) seq: u64,
+    /// Sequence number it was sent under.
+    pub(super) seq: u16,
     pub(super) position: Position,
     pub(super) timestamp: u32,
+    pub(super) marker: bool,
     pub(super) vp8: Option<Vp8Rewrite>,
 }
 
@@ -40,9 +41,10 @@ pub(super) struct SentPackets {
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     position: Position,
-    /// The low bits of the sequence number: packets remembered together are closer than these tell apart.
-    seq: u32,
     timestamp: u32,
+    /// Packets remembered together are closer than this tells apart.
+    seq: u16,
+    marker: bool,
     vp8: Option<Vp8Rewrite>,
     sent: Moment,
     repeated: Moment,
@@ -67,27 +69,27 @@ impl SentPackets {
             self.slots = vec![Slot::default(); FIRST].into();
         }
         let now = self.moment(now);
-        let seq = sent.seq as u32;
+        let Sent { seq, position, timestamp, marker, vp8 } = sent;
         while self.slots.len() < MOST && self.slots[self.index(seq)].sent.is_within(KEEP, now) {
             self.grow();
         }
-        let Sent { position, timestamp, vp8, .. } = sent;
+        let repeated = Moment::default();
         self.slots[self.index(seq)] =
-            Slot { position, seq, timestamp, vp8, sent: now, repeated: Moment::default() };
+            Slot { position, timestamp, seq, marker, vp8, sent: now, repeated };
     }
 
     /// The packet last sent under `sequence`, if it is remembered and was not repeated just now. It counts as repeated.
     pub(super) fn take_for_repeat(&mut self, sequence: u16, now: Instant) -> Option<Sent> {
         let now = self.moment(now);
-        let index = self.index(u32::from(sequence));
+        let index = self.index(sequence);
         let slot = self.slots.get_mut(index)?;
-        let is_it = slot.sent != Moment::default() && slot.seq as u16 == sequence;
+        let is_it = slot.sent != Moment::default() && slot.seq == sequence;
         if !is_it || slot.repeated.is_within(LEAST_PAUSE, now) {
             return None;
         }
         slot.repeated = now;
-        let Slot { position, timestamp, vp8, .. } = *slot;
-        Some(Sent { seq: u64::from(slot.seq), position, timestamp, vp8 })
+        let Slot { position, timestamp, seq, marker, vp8, .. } = *slot;
+        Some(Sent { seq, position, timestamp, marker, vp8 })
     }
 
     fn moment(&self, now: Instant) -> Moment {
@@ -95,9 +97,9 @@ impl SentPackets {
         Moment((elapsed as u32).wrapping_add(1).max(1))
     }
 
-    fn index(&self, seq: u32) -> usize {
-        // A power of two, so that 16-bit sequence numbers find the place of extended ones.
-        seq as usize % self.slots.len().max(1)
+    fn index(&self, seq: u16) -> usize {
+        // A power of two, so that numbers that wrap go on in their order.
+        usize::from(seq) % self.slots.len().max(1)
     }
 
     fn grow(&mut self) {
@@ -121,7 +123,8 @@ mod tests {
     use crate::testing::start_of_time;
 
     fn sent(seq: u64) -> Sent {
-        Sent { seq, position: Position(seq + 7), timestamp: 0, vp8: None }
+        let position = Position(seq + 7);
+        Sent { seq: seq as u16, position, timestamp: 0, marker: false, vp8: None }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::time::Instant;
 use slotmap::SlotMap;
 
 use super::SessionKey;
-use super::feed::{Fed, Feed, Place};
+use super::feed::{Fed, Feed, Given};
 use super::links::LinkEnds;
 use super::ring::{PacketRing, Position};
 use super::session::MediaSession;
-use crate::egress::{Layer, MediaKind};
+use crate::egress::{Layer, LayerWatch, MediaKind, Wanted};
 use crate::keyframes::KeyframeThrottle;
 use crate::transmit::{TransmitBuffer, level};
 use crate::transport::Section;
@@ -38,6 +38,8 @@ pub(crate) struct Track {
     pub(super) keyframe_timer: Option<Instant>,
     /// Where in the room it comes from and goes to beyond this part.
     pub(super) links: LinkEnds,
+    /// The layers inside its encodings.
+    pub(super) layers: LayerWatch,
 }
 
 /// A feed's place in its track. Reused once the feed is gone.
@@ -81,6 +83,7 @@ impl Track {
             forwarded: Position::default(),
             keyframe_timer: None,
             links: LinkEnds::default(),
+            layers: LayerWatch::default(),
         }
     }
 
@@ -100,6 +103,15 @@ impl Track {
 
     pub(super) fn feed_mut(&mut self, slot: FeedSlot) -> Option<&mut Feed> {
         self.feeds.get_mut(slot.index())?.as_mut()
+    }
+
+    /// Sets what the subscriber of a feed gets; `false` if there is none.
+    pub(super) fn set_wanted(&mut self, slot: FeedSlot, wanted: Option<Wanted>) -> bool {
+        let Some(feed) = self.feeds.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return false;
+        };
+        feed.set_wanted(wanted, self.layers.shape());
+        true
     }
 
     /// Every feed with its slot.
@@ -140,9 +152,10 @@ impl Track {
                     while round.at < round.to {
                         let padding = self.paddings.get((round.at.0 - round.from.0) as usize);
                         if let Some((kept, payload)) = self.ring.get(round.at) {
-                            let place =
-                                Place { position: round.at, padding: *padding.unwrap_or(&0) };
-                            let fed = feed.forward(place, (kept, payload), session, now, into);
+                            let padding = *padding.unwrap_or(&0);
+                            let (position, shape) = (round.at, self.layers.shape());
+                            let given = Given { position, padding, kept, payload, shape };
+                            let fed = feed.forward(given, session, now, into);
                             if fed == Fed::Full {
                                 self.round = Some(round);
                                 return Progress::Full;

@@ -82,7 +82,8 @@ impl Room {
             return Ok(());
         }
         let sids = |sids: &[String]| sids.iter().map(TrackSid::new).collect::<Vec<_>>();
-        self.set_wishes(from, &sids(&state.track_sids_disabled), Wishes::Disabled, now)?;
+        let disabled = sids(&state.track_sids_disabled);
+        self.set_wishes(from, &disabled, (Wishes::Disabled, None), now)?;
         if let Some(update) = &state.subscription {
             let by_participant = update.participant_tracks.iter().flat_map(|one| &one.track_sids);
             let tracks: Vec<_> =

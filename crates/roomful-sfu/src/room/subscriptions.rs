@@ -6,7 +6,7 @@ use livekit_protocol as proto;
 use proto::SubscriptionError;
 
 use super::Room;
-use crate::egress::{Layer, MediaKind};
+use crate::egress::{FrameRate, Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::limits;
 use crate::participant::Participant;
@@ -50,7 +50,7 @@ impl Room {
         &mut self,
         from: ParticipantId,
         tracks: &[TrackSid],
-        wishes: Wishes,
+        (wishes, rate): (Wishes, Option<FrameRate>),
         now: Instant,
     ) -> Result<(), Refusal> {
         limits::check_named_tracks(tracks.len())?;
@@ -58,6 +58,7 @@ impl Room {
             let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
             if let Some(subscription) = participant.subscriptions.get_mut(track) {
                 subscription.wishes = wishes;
+                subscription.rate = rate;
                 let publisher = subscription.publisher;
                 self.apply_wishes(from, track, now);
                 self.reconsider_demand(publisher, track, now);
@@ -137,6 +138,7 @@ impl Room {
             publisher,
             kind: publication.kind(),
             wishes: Wishes::Quality(proto::VideoQuality::High),
+            rate: None,
             codec: CodecIndex::FIRST,
             section: None,
             feed: None,
@@ -221,9 +223,9 @@ impl Room {
         let wanted = if !participant.can_receive_media() || publication.info.muted {
             None
         } else if subscription.kind == MediaKind::Audio {
-            (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW)
+            (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW.into())
         } else {
-            publication.layer_in(subscription.codec, subscription.wishes)
+            publication.wanted_in(subscription.codec, subscription.wishes, subscription.rate)
         };
         self.media.set_wanted(feed, wanted, now);
     }

@@ -1,7 +1,8 @@
 //! Payloads as senders make them, and as nobody should.
 
 use super::vp8::Continuity;
-use super::{Codec, Entry, entry, starts_keyframe};
+use super::{Codec, Entry, entry, starts_keyframe, vp9};
+use crate::egress::LayerFrame;
 use crate::egress::tests::random::Random;
 
 const ALL: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
@@ -46,6 +47,50 @@ fn a_vp9_keyframe_starts_with_the_lowest_spatial_layer_of_an_independent_picture
     assert!(!starts(&[0xa8, 0x81, 0x17, 0x03, 0x05, 0x82]), "SID 1 predicts from SID 0");
     assert!(!starts(&[0xc8, 0x81, 0x17, 0x82]), "predicts from another picture");
     assert!(!starts(&[0x80, 0x81, 0x17, 0x82]), "not the start of the frame");
+}
+
+#[test]
+fn a_vp9_descriptor_says_which_layer_frame_its_packet_is_of() {
+    let read = |payload: &[u8]| vp9::layer_frame(payload).map(|(frame, _)| frame);
+    let key = LayerFrame { begins: true, lets_up: true, ..LayerFrame::default() };
+    assert_eq!(read(&[0xa8, 0x81, 0x17, 0x10, 0x05, 0x82]), Some(key));
+    let upper =
+        LayerFrame { spatial: 1, begins: true, refers_below: true, ..LayerFrame::default() };
+    assert_eq!(read(&[0xa8, 0x81, 0x17, 0x03, 0x05, 0x82]), Some(upper));
+    let later = LayerFrame {
+        spatial: 2,
+        temporal: 1,
+        ends: true,
+        refers_back: true,
+        ..LayerFrame::default()
+    };
+    assert_eq!(read(&[0xe4, 0x17, 0x24, 0x05, 0x82]), Some(later), "7-bit picture id");
+    assert_eq!(read(&[0x8a, 0x81, 0x17, 0x18, 0x82]), None, "no layer indices");
+    for length in 0..4 {
+        assert_eq!(read(&[0xa8, 0x81, 0x17, 0x10, 0x05, 0x82][..length]), None);
+    }
+}
+
+#[test]
+fn a_vp9_structure_lists_the_sizes_of_its_layers_behind_whatever_stands_before_it() {
+    let structure = [0x50, 0, 160, 0, 90, 1, 64, 0, 180, 0, 0x90];
+    let two = {
+        let mut pixels = [0; 8];
+        pixels[..3].copy_from_slice(&[160 * 90, 320 * 180, 144]);
+        vp9::Sizes { count: 3, pixels }
+    };
+    let sizes = |descriptor: &[u8]| {
+        let payload = [descriptor, &structure[..], &[0, 1, 9, 9]].concat();
+        vp9::layer_frame(&payload).and_then(|(_, sizes)| sizes)
+    };
+    assert_eq!(sizes(&[0xaa, 0x81, 0x17, 0x00, 0x05]), Some(two), "TL0PICIDX");
+    assert_eq!(sizes(&[0xba, 0x81, 0x17, 0x00]), Some(two), "flexible, no references");
+    assert_eq!(sizes(&[0xfa, 0x81, 0x17, 0x00, 0x03, 0x05, 0x06]), Some(two), "three references");
+    assert_eq!(sizes(&[0xfa, 0x81, 0x17, 0x00, 0x03, 0x05, 0x07]), None, "a fourth is none");
+    let cut = [0xba, 0x81, 0x17, 0x00, 0x50, 0, 160, 0];
+    assert_eq!(vp9::layer_frame(&cut).unwrap().1, None, "cut short");
+    let counted = vp9::layer_frame(&[0xba, 0x17, 0x00, 0x40]).unwrap().1;
+    assert_eq!(counted, Some(vp9::Sizes { count: 3, pixels: [0; 8] }), "no sizes said");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::egress::tests::SHAPELESS;
 use crate::egress::{Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, OutgoingHeader};
 use crate::testing::start_of_time;
 
@@ -25,7 +26,7 @@ impl Bench {
 
     fn new(kind: MediaKind, codec: Codec, wanted: Layer) -> Self {
         let mut egress = Egress::new(kind, 100);
-        egress.set_wanted(Some(wanted));
+        egress.set_wanted(Some(wanted.into()), &SHAPELESS);
         Self { now: start_of_time(), egress, codec }
     }
 
@@ -35,8 +36,17 @@ impl Bench {
 
     fn packet(&mut self, layer: Layer, seq: u64, timestamp: u64, payload: &[u8]) -> Forward {
         let (arrival, codec) = (self.now, self.codec);
-        let packet =
-            IncomingPacket { layer, seq, timestamp, marker: true, payload, arrival, codec };
+        let packet = IncomingPacket {
+            layer,
+            seq,
+            timestamp,
+            marker: true,
+            payload,
+            arrival,
+            codec,
+            frame: None,
+            shape: &SHAPELESS,
+        };
         self.egress.handle_packet(&packet)
     }
 
@@ -79,7 +89,7 @@ fn nothing_is_sent_before_a_keyframe_and_everything_after_it() {
 fn a_disabled_subscription_gets_nothing_and_asks_for_nothing() {
     let mut bench = Bench::video(LOW);
     bench.sent(LOW, 1, 0, KEYFRAME);
-    bench.egress.set_wanted(None);
+    bench.egress.set_wanted(None, &SHAPELESS);
     assert_eq!(bench.packet(LOW, 2, 3_600, KEYFRAME), Forward::Drop);
     bench.egress.handle_keyframe_request();
     assert_eq!(bench.requests(), []);
@@ -90,9 +100,9 @@ fn a_disabled_subscription_gets_nothing_and_asks_for_nothing() {
 fn a_pause_ends_at_a_keyframe_and_leaves_only_the_time_it_took() {
     let mut bench = Bench::video(LOW);
     let before = bench.sent(LOW, 1, 500, KEYFRAME);
-    bench.egress.set_wanted(None);
+    bench.egress.set_wanted(None, &SHAPELESS);
     bench.wait(Duration::from_secs(2));
-    bench.egress.set_wanted(Some(LOW));
+    bench.egress.set_wanted(Some(LOW.into()), &SHAPELESS);
     assert_eq!(bench.packet(LOW, 70, 200_000, INTER_FRAME), Forward::Drop);
     assert_eq!(bench.requests(), [LOW]);
     let after = bench.sent(LOW, 71, 900_000, KEYFRAME);
@@ -374,13 +384,13 @@ fn a_new_need_begins_with_short_pauses_again() {
     bench.packet(HIGH, 1, 0, INTER_FRAME);
     for wait in [0, 300, 600] {
         bench.wait(Duration::from_millis(wait));
-        bench.egress.set_wanted(Some(HIGH));
+        bench.egress.set_wanted(Some(HIGH.into()), &SHAPELESS);
         assert_eq!(bench.requests(), [HIGH]);
     }
-    bench.egress.set_wanted(Some(LOW));
+    bench.egress.set_wanted(Some(LOW.into()), &SHAPELESS);
     bench.wait(Duration::from_secs(10));
     assert_eq!(bench.requests(), []);
-    bench.egress.set_wanted(Some(HIGH));
+    bench.egress.set_wanted(Some(HIGH.into()), &SHAPELESS);
     assert_eq!(bench.requests(), [HIGH]);
     bench.wait(Duration::from_millis(300));
     assert_eq!(bench.requests(), [HIGH]);
@@ -410,7 +420,7 @@ fn during_a_switch_both_layers_are_asked() {
     let mut bench = Bench::video(LOW);
     bench.sent(LOW, 1, 0, KEYFRAME);
     bench.packet(HIGH, 1, 0, INTER_FRAME);
-    bench.egress.set_wanted(Some(HIGH));
+    bench.egress.set_wanted(Some(HIGH.into()), &SHAPELESS);
     bench.egress.handle_keyframe_request();
     assert_eq!(bench.requests(), [HIGH, LOW]);
 }
@@ -423,8 +433,8 @@ fn audio_flows_from_its_first_packet_and_through_every_break() {
     assert_eq!((first.seq, first.timestamp), (100, 96_000));
     bench.wait(Duration::from_millis(20));
     assert_eq!(bench.sent(LOW, 8, 96_960, &[0xfc, 1]).timestamp, 96_960);
-    bench.egress.set_wanted(None);
-    bench.egress.set_wanted(Some(LOW));
+    bench.egress.set_wanted(None, &SHAPELESS);
+    bench.egress.set_wanted(Some(LOW.into()), &SHAPELESS);
     bench.wait(Duration::from_millis(20));
     let next = bench.sent(LOW, 30_000, 5, &[0xfc, 1]);
     assert_eq!((next.seq, next.timestamp), (102, 97_920));
@@ -436,7 +446,7 @@ fn audio_flows_from_its_first_packet_and_through_every_break() {
 #[test]
 fn the_stream_starts_in_the_lower_half_of_the_numbers() {
     let mut egress = Egress::new(MediaKind::Audio, 0xffff);
-    egress.set_wanted(Some(LOW));
+    egress.set_wanted(Some(LOW.into()), &SHAPELESS);
     let packet = IncomingPacket {
         layer: LOW,
         seq: 1,
@@ -445,6 +455,8 @@ fn the_stream_starts_in_the_lower_half_of_the_numbers() {
         payload: &[1],
         arrival: start_of_time(),
         codec: Codec::Opus,
+        frame: None,
+        shape: &SHAPELESS,
     };
     let Forward::Send(header) = egress.handle_packet(&packet) else { panic!("dropped") };
     assert_eq!(header.seq, 0x7fff);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::SHAPELESS;
 use super::random::Random;
 use crate::egress::{Codec, IncomingPacket, Layer};
 
@@ -34,6 +35,8 @@ impl SentPacket {
             payload: &self.payload,
             arrival,
             codec: Codec::Vp8,
+            frame: None,
+            shape: &SHAPELESS,
         }
     }
 
@@ -132,18 +135,18 @@ pub(super) struct Impairment {
 }
 
 /// Packets under way, by arrival.
-pub(super) struct Network {
+pub(super) struct Network<P> {
     impairment: Impairment,
-    under_way: BTreeMap<(Instant, u64), SentPacket>,
+    under_way: BTreeMap<(Instant, u64), P>,
     sent: u64,
 }
 
-impl Network {
+impl<P: Clone> Network<P> {
     pub(super) fn new(impairment: Impairment) -> Self {
         Self { impairment, under_way: BTreeMap::new(), sent: 0 }
     }
 
-    pub(super) fn send(&mut self, packet: &SentPacket, at: Instant, random: &mut Random) {
+    pub(super) fn send(&mut self, packet: &P, at: Instant, random: &mut Random) {
         let Impairment { loss, recovered, duplicates, jitter_ms } = self.impairment;
         let mut arrive = |delay_ms: u64| {
             self.sent += 1;
@@ -165,7 +168,7 @@ impl Network {
         }
     }
 
-    pub(super) fn next_before(&mut self, end: Instant) -> Option<(Instant, SentPacket)> {
+    pub(super) fn next_before(&mut self, end: Instant) -> Option<(Instant, P)> {
         let entry = self.under_way.first_entry()?;
         let arrival = entry.key().0;
         (arrival < end).then(|| (arrival, entry.remove()))

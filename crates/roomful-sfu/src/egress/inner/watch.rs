@@ -1,0 +1,109 @@
+//! `LayerWatch`: reads off the packets of a track which layers are inside its encodings, once for all who receive it.
+
+use super::{LayerFrame, MAX_TEMPORAL, Shape};
+use crate::egress::codec::{Codec, vp9};
+
+/// See the module text.
+#[derive(Debug, Default)]
+pub struct LayerWatch {
+    shape: Shape,
+    count: Count,
+}
+
+/// The pictures of each temporal layer in the span under way.
+#[derive(Debug, Default)]
+struct Count {
+    /// Timestamp of the first and the newest picture counted.
+    span: Option<(u64, u64)>,
+    pictures: [u32; MAX_TEMPORAL],
+}
+
+/// Ticks of a span over which frame rates are counted: two seconds. Longer notices later that a camera slowed down, shorter
+/// counts few pictures of the lowest layer and is off by one of them.
+const SPAN: u64 = 2 * 90_000;
+
+/// Spans longer than this had no pictures for a while, so their mean says nothing.
+const LONGEST_SPAN: u64 = 2 * SPAN;
+
+impl LayerWatch {
+    /// What is known of the layers.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Looks into the next packet of an encoding. `None`: it says nothing of layers.
+    pub fn observe(&mut self, codec: Codec, timestamp: u64, payload: &[u8]) -> Option<LayerFrame> {
+        if codec != Codec::Vp9 {
+            return None;
+        }
+        let (frame, sizes) = vp9::layer_frame(payload)?;
+        if let Some(sizes) = sizes {
+            self.shape.spatial = sizes.count;
+            self.shape.pixels = sizes.pixels;
+        }
+        if let Some(rates) = self.count.handle_picture(timestamp, frame.temporal) {
+            self.shape.rates = rates;
+        }
+        Some(frame)
+    }
+}
+
+impl Count {
+    /// Counts a picture when its first packet is seen; returns the rates of a span that ended, in frames in ten seconds.
+    fn handle_picture(&mut self, timestamp: u64, temporal: u8) -> Option<[u32; MAX_TEMPORAL]> {
+        let Some((first, newest)) = self.span else {
+            self.span = Some((timestamp, timestamp));
+            return None;
+        };
+        if timestamp <= newest {
+            return None;
+        }
+        if let Some(count) = self.pictures.get_mut(usize::from(temporal)) {
+            *count += 1;
+        }
+        self.span = Some((first, timestamp));
+        let elapsed = timestamp - first;
+        if elapsed < SPAN {
+            return None;
+        }
+        let pictures = std::mem::take(&mut self.pictures);
+        self.span = Some((timestamp, timestamp));
+        if elapsed > LONGEST_SPAN {
+            return None;
+        }
+        let mut up_to = 0;
+        Some(pictures.map(|count| {
+            up_to += count;
+            let rate = u64::from(up_to) * 90_000 * 10 / elapsed;
+            u32::try_from(rate).unwrap_or(u32::MAX)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_rates_are_counted_by_temporal_layer() {
+        let mut count = Count::default();
+        let mut rates = None;
+        for picture in 0..70_u64 {
+            let temporal = [0, 2, 1, 2][picture as usize % 4];
+            rates = count.handle_picture(picture * 3_000, temporal).or(rates);
+            assert_eq!(count.handle_picture(picture * 3_000, temporal), None, "of one picture");
+        }
+        let [low, middle, all, ..] = rates.unwrap();
+        assert_eq!((low, middle, all), (75, 150, 300));
+    }
+
+    #[test]
+    fn a_pause_is_no_frame_rate() {
+        let mut count = Count::default();
+        for picture in 0..30_u64 {
+            assert_eq!(count.handle_picture(picture * 3_000, 0), None);
+        }
+        assert_eq!(count.handle_picture(30 * 90_000, 0), None);
+        assert_eq!(count.pictures, [0; MAX_TEMPORAL]);
+    }
+}
