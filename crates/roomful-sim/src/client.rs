@@ -50,6 +50,8 @@ pub enum VideoCodecs {
     H264,
     /// Both.
     Both,
+    /// VP8 and VP9.
+    Vp9,
 }
 
 /// How a client joins.
@@ -456,6 +458,7 @@ fn peer_connection(video: VideoCodecs, now: Instant) -> Rtc {
         .clear_codecs()
         .enable_opus(true, false)
         .enable_vp8(video != VideoCodecs::H264)
-        .enable_h264(video != VideoCodecs::Vp8)
+        .enable_h264(matches!(video, VideoCodecs::H264 | VideoCodecs::Both))
+        .enable_vp9(video == VideoCodecs::Vp9)
         .build(now)
 }

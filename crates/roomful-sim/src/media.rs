@@ -1,7 +1,11 @@
 //! What virtual publishers send: real-shaped RTP payloads whose content says who sent them, so that a
 //! receiver can check *what* it got and not only that it got something.
 
+mod layered;
+
 use std::time::Duration;
+
+pub use layered::LayeredEncoder;
 
 /// What a packet's payload says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +14,7 @@ pub struct Mark {
     pub publisher: String,
     /// Sid of the publication.
     pub track: String,
-    /// Rank of the encoding, lowest first.
+    /// Rank of the encoding, or of the layer inside the only one, lowest first.
     pub layer: u8,
     /// Counts up by one with each frame of the encoding.
     pub frame: u64,
@@ -62,8 +66,10 @@ pub struct EncodedPacket {
 pub struct Content {
     /// The mark inside.
     pub mark: Mark,
-    /// VP8 picture id, for video.
+    /// Picture id, for video.
     pub picture_id: Option<u16>,
+    /// It is of layers inside one encoding.
+    pub is_layered: bool,
 }
 
 /// Ticks of an Opus frame of 20 ms at 48 kHz.
@@ -189,11 +195,19 @@ impl AudioEncoder {
 }
 
 impl Content {
-    /// Reads a payload of a VP8 (`video`) or Opus stream; `None` if no virtual publisher made it.
+    /// Reads a payload of a VP8 or VP9 (`video`) or Opus stream; `None` if no virtual publisher made it.
     pub fn parse(payload: &[u8], video: bool) -> Option<Self> {
         if !video {
-            return Some(Self { mark: Mark::read(payload.get(1..)?)?, picture_id: None });
+            let mark = Mark::read(payload.get(1..)?)?;
+            return Some(Self { mark, picture_id: None, is_layered: false });
         }
+        Self::parse_vp8(payload).or_else(|| {
+            let (rest, picture_id) = layered::behind_descriptor(payload)?;
+            Some(Self { mark: Mark::read(rest)?, picture_id: Some(picture_id), is_layered: true })
+        })
+    }
+
+    fn parse_vp8(payload: &[u8]) -> Option<Self> {
         let [required, 0xf0, high, low, ..] = *payload else { return None };
         let frame = payload.get(DESCRIPTOR..)?;
         let tag = match (required & 0x10 != 0, frame.first()? & 0x01 == 0) {
@@ -202,7 +216,8 @@ impl Content {
             (false, _) => 0,
         };
         let mark = Mark::read(frame.get(tag..)?)?;
-        Some(Self { mark, picture_id: Some(u16::from_be_bytes([high & 0x7f, low])) })
+        let picture_id = Some(u16::from_be_bytes([high & 0x7f, low]));
+        Some(Self { mark, picture_id, is_layered: false })
     }
 }
 
@@ -258,6 +273,11 @@ mod tests {
                 assert_eq!(usize::from(content.mark.index), index);
                 assert_eq!(packet.marker, index + 1 == packets.len());
             }
+        }
+        let picture = LayeredEncoder::new(1).encode("PA_a", "TR_b", Duration::from_millis(33));
+        for packet in &picture {
+            let content = Content::parse(&packet.payload, true).unwrap();
+            assert!(content.is_layered && content.mark.keyframe);
         }
         let sound = AudioEncoder::new(1).encode("PA_a", "TR_c");
         assert_eq!(Content::parse(&sound.payload, false).unwrap().mark.track, "TR_c");

@@ -26,6 +26,8 @@ pub struct ReceivedPacket<'a> {
     pub seq: u64,
     /// Extended timestamp.
     pub timestamp: u64,
+    /// The RTP marker bit.
+    pub marker: bool,
     /// Payload.
     pub payload: &'a [u8],
     /// Whether its section carries video.
@@ -80,6 +82,7 @@ pub struct FrameLog {
 #[derive(Debug)]
 struct Seen {
     timestamp: u64,
+    marker: bool,
     content: Content,
 }
 
@@ -108,18 +111,21 @@ impl Stream {
     /// # Errors
     /// What is wrong with it.
     pub fn handle_packet(&mut self, packet: &ReceivedPacket<'_>) -> Result<Option<Mark>, String> {
+        if packet.payload.is_empty() && packet.ssrc == self.ssrc {
+            // It fills the place of one that is not for this client.
+            self.count_in(packet.seq);
+            return Ok(None);
+        }
         let content = Content::parse(packet.payload, packet.video)
             .ok_or_else(|| format!("a payload nobody sent: {:02x?}", packet.payload))?;
         let mark = content.mark.clone();
         self.check_ssrc(packet.ssrc, &mark.track)?;
-        let seen = Seen { timestamp: packet.timestamp, content };
+        let seen = Seen { timestamp: packet.timestamp, marker: packet.marker, content };
         self.check_neighbours(packet.seq, &seen)?;
         if self.seen.insert(packet.seq, seen).is_some() {
             return Err(format!("sequence number {} twice", packet.seq));
         }
-        self.count += 1;
-        self.first = Some(self.first.map_or(packet.seq, |first| first.min(packet.seq)));
-        self.last = Some(self.last.map_or(packet.seq, |last| last.max(packet.seq)));
+        self.count_in(packet.seq);
         if self.seen.len() > WINDOW {
             self.seen.pop_first();
         }
@@ -136,6 +142,12 @@ impl Stream {
             (Some(first), Some(last)) => last - first + 1 - self.count,
             _ => 0,
         }
+    }
+
+    fn count_in(&mut self, seq: u64) {
+        self.count += 1;
+        self.first = Some(self.first.map_or(seq, |first| first.min(seq)));
+        self.last = Some(self.last.map_or(seq, |last| last.max(seq)));
     }
 
     /// Counters start over with a new SSRC, which carries one track for ever.
@@ -206,6 +218,9 @@ impl TrackLog {
 /// Two packets of one stream, in the order of their sequence numbers.
 fn check_pair(earlier: &Seen, later: &Seen, adjacent: bool) -> Result<(), String> {
     let (was, is) = (&earlier.content.mark, &later.content.mark);
+    if later.content.is_layered {
+        return check_layered_pair(earlier, later, adjacent);
+    }
     let same_encoding = (&was.track, was.layer) == (&is.track, is.layer);
     let same_frame = same_encoding && was.frame == is.frame;
     let mismatch = |what: &str| Err(format!("{what}: {earlier:?} then {later:?}"));
@@ -237,12 +252,43 @@ fn check_pair(earlier: &Seen, later: &Seen, adjacent: bool) -> Result<(), String
     Ok(())
 }
 
+/// The same of layers inside one encoding, of which a picture has those up to some size, the last packet of which ends
+/// it. Pictures may be left out.
+fn check_layered_pair(earlier: &Seen, later: &Seen, adjacent: bool) -> Result<(), String> {
+    let (was, is) = (&earlier.content.mark, &later.content.mark);
+    let mismatch = |what: &str| Err(format!("{what}: {earlier:?} then {later:?}"));
+    let same_picture = was.frame == is.frame;
+    if is.frame < was.frame || later.timestamp < earlier.timestamp {
+        return mismatch("time ran backwards");
+    }
+    if same_picture != (later.timestamp == earlier.timestamp) {
+        return mismatch("pictures and timestamps disagree");
+    }
+    let ids = earlier.content.picture_id.zip(later.content.picture_id);
+    if ids.is_some_and(|(was, is)| (was == is) != same_picture) {
+        return mismatch("pictures and their ids disagree");
+    }
+    if !adjacent {
+        return Ok(());
+    }
+    if earlier.marker == same_picture {
+        return mismatch("a marker stands where the picture goes on, or none where it ends");
+    }
+    let ends = was.index + 1 == was.of;
+    let follows = match (same_picture, was.layer == is.layer) {
+        (true, true) => is.index == was.index + 1,
+        (true, false) => ends && is.index == 0 && is.layer == was.layer + 1,
+        (false, _) => ends && is.index == 0 && is.layer == 0,
+    };
+    if follows { Ok(()) } else { mismatch("not what follows") }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::{EncodedPacket, VideoEncoder};
+    use crate::media::{EncodedPacket, LayeredEncoder, VideoEncoder};
 
     /// Two frames of one camera, a keyframe and another.
     fn camera(layer: u8) -> Vec<EncodedPacket> {
@@ -269,6 +315,7 @@ mod tests {
             ssrc: 1,
             seq,
             timestamp: u64::from(packet.timestamp),
+            marker: packet.marker,
             payload: &packet.payload,
             video: true,
             at: crate::world::start_of_time(),
@@ -321,6 +368,27 @@ mod tests {
         let mut stream = stream("TR_b");
         receive(&mut stream, &low[0], 1).unwrap();
         receive(&mut stream, &high[1], 2).unwrap_err();
+    }
+
+    #[test]
+    fn a_picture_of_which_larger_layers_are_missing_has_to_end_all_the_same() {
+        let mut encoder = LayeredEncoder::new(3);
+        let interval = Duration::from_millis(33);
+        let pictures: Vec<EncodedPacket> =
+            (0..2).flat_map(|_| encoder.encode("PA_a", "TR_b", interval)).collect();
+        let small = |packet: &&EncodedPacket| {
+            Content::parse(&packet.payload, true).unwrap().mark.layer == 0
+        };
+        let small: Vec<EncodedPacket> = pictures.iter().filter(small).cloned().collect();
+        for (ended, seed) in [(true, 1), (false, 2)] {
+            let mut stream = stream("TR_b");
+            let given = small.iter().map(|one| EncodedPacket { marker: ended, ..one.clone() });
+            let taken: Vec<bool> = given
+                .zip(seed..)
+                .map(|(packet, seq)| receive(&mut stream, &packet, seq).is_ok())
+                .collect();
+            assert_eq!(taken, [true, ended]);
+        }
     }
 
     #[test]

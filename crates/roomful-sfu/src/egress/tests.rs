@@ -120,10 +120,8 @@ impl Call {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const PERFECT: Impairment =
-    Impairment { loss: 0, recovered: 0, duplicates: 0, jitter_ms: 0 };
-const ROUGH: Impairment =
-    Impairment { loss: 8, recovered: 90, duplicates: 5, jitter_ms: 40 };
+const PERFECT: Impairment = Impairment { loss: 0, recovered: 0, duplicates: 0, jitter_ms: 0 };
+const ROUGH: Impairment = Impairment { loss: 8, recovered: 90, duplicates: 5, jitter_ms: 40 };
 
 #[test]
 fn on_a_perfect_network_every_frame_is_decodable_through_every_switch() {

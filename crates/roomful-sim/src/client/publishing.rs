@@ -11,7 +11,7 @@ use str0m::media::{KeyframeRequest, MediaKind, Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
 use super::Client;
-use crate::media::{AudioEncoder, EncodedPacket, VideoEncoder};
+use crate::media::{AudioEncoder, EncodedPacket, LayeredEncoder, VideoEncoder};
 
 /// A track of one client, counted from 0 in the order of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,11 @@ pub enum TrackPlan {
     },
     /// A camera in H.264, which a virtual client announces and of which it sends nothing. VP8 is its further codec.
     H264Camera,
+    /// A camera of 1280×720 in VP9 with three sizes and frame rates inside its only encoding.
+    LayeredCamera {
+        /// Frames a second.
+        fps: u32,
+    },
     /// A microphone.
     Microphone {
         /// How loud it is, in -dBov: 0 is loudest, 127 silence (RFC 6464).
@@ -58,6 +63,7 @@ pub struct LocalTrack {
 enum Encoders {
     Audio(AudioEncoder, u8),
     Video(Vec<VideoEncoder>),
+    Layered(LayeredEncoder),
 }
 
 struct Written {
@@ -82,7 +88,7 @@ impl TrackPlan {
 
     pub(super) fn kind(self) -> MediaKind {
         match self {
-            Self::Camera { .. } | Self::H264Camera => MediaKind::Video,
+            Self::Camera { .. } | Self::H264Camera | Self::LayeredCamera { .. } => MediaKind::Video,
             Self::Microphone { .. } => MediaKind::Audio,
         }
     }
@@ -97,7 +103,7 @@ impl TrackPlan {
 
     fn interval(self) -> Duration {
         match self {
-            Self::Camera { fps, .. } => Duration::from_secs(1) / fps,
+            Self::Camera { fps, .. } | Self::LayeredCamera { fps } => Duration::from_secs(1) / fps,
             Self::H264Camera => Duration::from_secs(1),
             Self::Microphone { .. } => AUDIO_INTERVAL,
         }
@@ -118,8 +124,9 @@ impl TrackPlan {
         ];
         let common = proto::AddTrackRequest { cid: cid.into(), ..Default::default() };
         match self {
-            Self::Camera { simulcast, .. } => {
-                let skip = if simulcast { 0 } else { 2 };
+            Self::Camera { .. } | Self::LayeredCamera { .. } => {
+                let is_layered = matches!(self, Self::LayeredCamera { .. });
+                let skip = if is_layered || self.is_simulcast() { 0 } else { 2 };
                 let layers: Vec<_> = sizes.into_iter().skip(skip).map(layer).collect();
                 proto::AddTrackRequest {
                     r#type: TrackType::Video.into(),
@@ -128,7 +135,7 @@ impl TrackPlan {
                     height: 720,
                     layers: layers.clone(),
                     simulcast_codecs: vec![proto::SimulcastCodec {
-                        codec: "vp8".into(),
+                        codec: if is_layered { "vp9" } else { "vp8" }.into(),
                         cid: cid.into(),
                         layers,
                         ..Default::default()
@@ -167,6 +174,7 @@ impl LocalTrack {
                 Encoders::Audio(AudioEncoder::new(rng.u64(..)), level)
             }
             TrackPlan::H264Camera => Encoders::Video(Vec::new()),
+            TrackPlan::LayeredCamera { .. } => Encoders::Layered(LayeredEncoder::new(rng.u64(..))),
             TrackPlan::Camera { .. } => Encoders::Video(
                 (0..plan.layers()).map(|layer| VideoEncoder::new(layer, rng.u64(..))).collect(),
             ),
@@ -220,6 +228,7 @@ impl LocalTrack {
     pub fn frames(&self, layer: usize) -> u64 {
         match &self.encoders {
             Encoders::Audio(..) => 0,
+            Encoders::Layered(encoder) => encoder.frames(),
             Encoders::Video(encoders) => encoders.get(layer).map_or(0, VideoEncoder::frames),
         }
     }
@@ -231,6 +240,11 @@ impl LocalTrack {
         match &mut self.encoders {
             Encoders::Audio(encoder, _) => {
                 vec![Written { rid: None, packet: encoder.encode(publisher, track) }]
+            }
+            Encoders::Layered(_) if self.unwanted == [true; RIDS.len()] => Vec::new(),
+            Encoders::Layered(encoder) => {
+                let packets = encoder.encode(publisher, track, interval);
+                packets.into_iter().map(|packet| Written { rid: None, packet }).collect()
             }
             Encoders::Video(encoders) => encoders
                 .iter_mut()
@@ -256,7 +270,7 @@ impl LocalTrack {
                     ..Default::default()
                 }
             }
-            Encoders::Video(_) => ExtensionValues::default(),
+            Encoders::Video(_) | Encoders::Layered(_) => ExtensionValues::default(),
         }
     }
 }
@@ -369,9 +383,22 @@ impl Client {
     pub(super) fn handle_demand(&mut self, update: &proto::SubscribedQualityUpdate) {
         let named = |track: &&mut LocalTrack| track.sid.as_ref() == Some(&update.track_sid);
         let Some(track) = self.tracks.values_mut().find(named) else { return };
-        let Encoders::Video(encoders) = &mut track.encoders else { return };
         let qualities = update.subscribed_codecs.iter().flat_map(|codec| &codec.qualities);
         let wanted = qualities.map(|quality| quality.enabled);
+        let encoders = match &mut track.encoders {
+            Encoders::Video(encoders) => encoders,
+            // Of layers inside one encoding livekit-client sends all or none.
+            Encoders::Layered(encoder) => {
+                if wanted.clone().any(|wanted| wanted) && track.unwanted[0] {
+                    encoder.want_keyframe();
+                }
+                for (unwanted, wanted) in track.unwanted.iter_mut().zip(wanted) {
+                    *unwanted = !wanted;
+                }
+                return;
+            }
+            Encoders::Audio(..) => return,
+        };
         for ((encoder, unwanted), wanted) in
             encoders.iter_mut().zip(&mut track.unwanted).zip(wanted)
         {
@@ -383,15 +410,18 @@ impl Client {
 
     pub(super) fn handle_keyframe_request(&mut self, request: KeyframeRequest) {
         let wanted = |track: &&mut LocalTrack| track.mid == Some(request.mid) && !track.ended;
-        if let Some(track) = self.tracks.values_mut().find(wanted)
-            && let Encoders::Video(encoders) = &mut track.encoders
-        {
-            let rid = request.rid;
-            for (encoder, name) in encoders.iter_mut().zip(RIDS) {
-                if rid.is_none_or(|rid| rid == Rid::from(name)) {
-                    encoder.want_keyframe();
+        let Some(track) = self.tracks.values_mut().find(wanted) else { return };
+        match &mut track.encoders {
+            Encoders::Video(encoders) => {
+                let rid = request.rid;
+                for (encoder, name) in encoders.iter_mut().zip(RIDS) {
+                    if rid.is_none_or(|rid| rid == Rid::from(name)) {
+                        encoder.want_keyframe();
+                    }
                 }
             }
+            Encoders::Layered(encoder) => encoder.want_keyframe(),
+            Encoders::Audio(..) => {}
         }
     }
 
@@ -419,7 +449,12 @@ impl Client {
         }
         let video = track.plan.kind() == MediaKind::Video;
         let (extensions, packets) = (track.extensions(), track.encode(&publisher));
-        let Some(pt) = self.payload_type(mid, video) else { return };
+        let codec = match track.plan {
+            TrackPlan::LayeredCamera { .. } => Codec::Vp9,
+            _ if video => Codec::Vp8,
+            _ => Codec::Opus,
+        };
+        let Some(pt) = self.payload_type(mid, codec) else { return };
         for Written { rid, packet } in packets {
             let write = RtpWrite::new(pt, packet.seq.into(), packet.timestamp, now, packet.payload)
                 .marker(packet.marker)
@@ -436,8 +471,7 @@ impl Client {
         }
     }
 
-    fn payload_type(&self, mid: Mid, video: bool) -> Option<Pt> {
-        let codec = if video { Codec::Vp8 } else { Codec::Opus };
+    fn payload_type(&self, mid: Mid, codec: Codec) -> Option<Pt> {
         let agreed = self.rtc.media(mid)?.remote_pts();
         let params = self.rtc.codec_config().params();
         let fits = |pt: &Pt| params.iter().any(|one| one.pt() == *pt && one.spec().codec == codec);

@@ -163,6 +163,7 @@ impl Client {
             ssrc: *packet.header.ssrc,
             seq: *packet.seq_no,
             timestamp: packet.time.numer(),
+            marker: packet.header.marker,
             payload: &packet.payload,
             video: *video,
             at: now,

@@ -160,6 +160,16 @@ impl Client {
         }));
     }
 
+    /// Wants a track in a quality, and so many frames of it a second; 0 for all there are.
+    pub fn set_quality(&mut self, track: &str, quality: proto::VideoQuality, fps: u32) {
+        self.request(Request::TrackSetting(proto::UpdateTrackSettings {
+            track_sids: vec![track.to_owned()],
+            quality: quality.into(),
+            fps,
+            ..Default::default()
+        }));
+    }
+
     /// Sends any request.
     pub fn send_request(&mut self, request: Request) {
         self.request(request);

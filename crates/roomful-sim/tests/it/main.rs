@@ -18,6 +18,7 @@ mod demand;
 mod guests;
 mod hostile;
 mod large;
+mod layered;
 mod layers;
 mod meeting;
 mod moves;

@@ -76,6 +76,11 @@ hold_in_parts! { 2:
         a_guest_takes_a_place_and_a_name_and_keeps_the_room_open_until_it_leaves,
         applications_are_told_of_a_guest_as_of_anyone,
     }
+    layered {
+        each_subscriber_gets_the_layers_it_wants_and_no_more,
+        the_size_of_a_tile_picks_a_layer_and_changes_without_a_gap,
+        a_frame_rate_leaves_pictures_out_and_brings_them_back,
+    }
     layers {
         a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe,
         the_layer_follows_the_size_and_switches_without_a_gap,

@@ -59,6 +59,11 @@ hold_with_two! { for_everyone:
         whoever_wants_more_gets_it_at_once,
         a_picture_nobody_receives_is_sent_again_when_somebody_comes,
     }
+    layered {
+        each_subscriber_gets_the_layers_it_wants_and_no_more,
+        the_size_of_a_tile_picks_a_layer_and_changes_without_a_gap,
+        a_frame_rate_leaves_pictures_out_and_brings_them_back,
+    }
     layers {
         a_muted_publisher_sends_nothing_and_comes_back_with_a_keyframe,
         the_layer_follows_the_size_and_switches_without_a_gap,
