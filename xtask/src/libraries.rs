@@ -10,6 +10,8 @@ use crate::step::{Outcome, Step};
 
 const NODE: &str = "e2e/sdk/node";
 const PYTHON: &str = "e2e/sdk/python";
+/// Agents, whose framework asks for another version of the client library than the newest.
+const AGENTS: &str = "e2e/sdk/agents";
 
 /// A test that takes longer has met something that never ends; the slowest takes 20 seconds on a machine with other
 /// work.
@@ -18,7 +20,8 @@ const TEST_MILLISECONDS: &str = "--test-timeout=120000";
 /// Installs and runs every library's tests (whose names hold `pattern`). The release binary has to be there.
 pub(crate) fn run(root: &Path, pattern: Option<&str>) -> Vec<Outcome> {
     let mut outcomes = Vec::from(node(root, pattern));
-    outcomes.extend(python(root, pattern));
+    outcomes.extend(python(root, PYTHON, pattern));
+    outcomes.extend(python(root, AGENTS, pattern));
     outcomes
 }
 
@@ -50,26 +53,34 @@ fn node(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
     ]
 }
 
-fn python(root: &Path, pattern: Option<&str>) -> [Outcome; 2] {
-    let python = install::python_of(&environment(root)).display().to_string();
+fn python(root: &Path, tests: &str, pattern: Option<&str>) -> [Outcome; 2] {
+    let python = install::python_of(&environment(root, tests)).display().to_string();
     let mut arguments = vec!["-W", "ignore", "-m", "unittest", "--verbose"];
     let named = pattern.map(|pattern| format!("*{pattern}*"));
     if let Some(named) = &named {
         arguments.extend(["-k", named]);
     }
+    let (installing, running) = match tests {
+        AGENTS => ("install agents' packages", "agents of LiveKit's framework"),
+        _ => ("install Python libraries", "LiveKit's Python libraries"),
+    };
     [
-        Outcome::of("install Python libraries", || install_python(root)),
-        Step::new("LiveKit's Python libraries", &root.join(PYTHON), &python, &arguments)
-            .run()
-            .counting(report::unittest),
+        Outcome::of(installing, || install_packages(root, tests)),
+        Step::new(running, &root.join(tests), &python, &arguments).run().counting(report::unittest),
     ]
 }
 
-/// Installs the Python libraries into an environment of their own.
+/// Installs the Python libraries, each set into an environment of its own.
 pub(crate) fn install_python(root: &Path) -> Result<()> {
-    install::python_packages(&environment(root), &root.join(PYTHON).join("requirements.txt"))
+    install_packages(root, PYTHON)?;
+    install_packages(root, AGENTS)
 }
 
-fn environment(root: &Path) -> PathBuf {
-    root.join("target/sdk-python")
+fn install_packages(root: &Path, tests: &str) -> Result<()> {
+    let requirements = root.join(tests).join("requirements.txt");
+    install::python_packages(&environment(root, tests), &requirements)
+}
+
+fn environment(root: &Path, tests: &str) -> PathBuf {
+    root.join("target").join(if tests == AGENTS { "sdk-agents" } else { "sdk-python" })
 }
