@@ -52,6 +52,6 @@ pub use media::MediaDrops;
 pub use outflow::DataPolicy;
 pub use output::{Output, SfuEvent};
 pub use playout::{Playout, PlayoutDelay};
-pub use room_policy::{RoomPolicy, UnknownPreset};
+pub use room_policy::{NoticePolicy, RoomPolicy, UnknownPreset};
 pub use route::{Protocol, Route};
 pub use sfu::{Datagram, DropCounts, MediaAddress, NoCertificate, Seed, Sfu, SfuConfig, TcpOffer};

@@ -69,7 +69,7 @@ use lifetime::Lifetime;
 use links::Links;
 use roster::Roster;
 pub(crate) use roster::RosterBudget;
-use scenarios::Cut;
+use scenarios::Rehearsals;
 pub(crate) use spread::Spread;
 pub(crate) use tokens::TOKEN_LASTS;
 
@@ -85,8 +85,8 @@ pub(crate) struct Room {
     links: Links,
     outside: FromOutside,
     speakers: Speakers,
-    /// WebSockets that are to be cut, for a test.
-    cuts: BTreeMap<ParticipantId, Cut>,
+    /// What is to go wrong, for tests.
+    rehearsals: Rehearsals,
     timers: Timers<Timer>,
     /// Participants whose transports may have outputs.
     touched: Vec<ParticipantId>,
@@ -243,7 +243,7 @@ impl Room {
             links: Links::default(),
             outside: FromOutside::default(),
             speakers: Speakers::new(),
-            cuts: BTreeMap::new(),
+            rehearsals: Rehearsals::default(),
             timers: Timers::new(),
             touched: Vec::new(),
             to_offer: BTreeSet::new(),

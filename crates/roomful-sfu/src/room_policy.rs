@@ -34,8 +34,8 @@ pub struct RoomPolicy {
     pub data_tracks: bool,
     /// When data for slow receivers is lost.
     pub data: DataPolicy,
-    /// Applications are told what happens ([`crate::Output::Notice`]).
-    pub notices: bool,
+    /// Whether, and how, applications are told what happens ([`crate::Output::Notice`]).
+    pub notices: NoticePolicy,
     /// A room of more participants is a large one: what everyone is to know of everyone is gathered for a moment there
     /// and told together. Larger makes each who comes cost a message to everyone in larger rooms, smaller makes news
     /// wait for 0.2 s in smaller ones.
@@ -46,6 +46,18 @@ pub struct RoomPolicy {
     pub playout: Playout,
     /// What rooms may be like that are begun by naming one of these.
     pub presets: BTreeMap<String, proto::RoomConfiguration>,
+}
+
+/// What applications are told of rooms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NoticePolicy {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// What happens. What is about tracks names their room, and says no more of it: as LiveKit does by default.
+    Named,
+    /// What happens; what is about tracks describes their room as everything else does.
+    Described,
 }
 
 /// A room that is about to begin.
@@ -76,7 +88,7 @@ impl Default for RoomPolicy {
             data_blobs: false,
             data_tracks: true,
             data: DataPolicy::default(),
-            notices: false,
+            notices: NoticePolicy::Untold,
             large_above: 100,
             enabled_codecs: EnabledCodecs::default(),
             playout: Playout::default(),

@@ -26,7 +26,7 @@ use crate::reached;
 use crate::room::{Newcomer, Room, RoomOutput, TOKEN_LASTS};
 use crate::room_policy::{self, RoomPolicy, UnknownPreset};
 use crate::route::{Protocol, Route};
-use crate::signalling::{self, Change, ServerFacts};
+use crate::signalling::{self, Change, Command, Refusal, Scenario, ServerFacts, Ways};
 use crate::timers::Timers;
 use crate::token::ApiKeys;
 use crate::transport::{Beginning, TransportFactory};
@@ -179,9 +179,9 @@ impl Sfu {
             return self.turn_away(connection, proto::DisconnectReason::JoinFailure);
         };
         let id = ParticipantId(self.next_id());
-        let tells_playout_delay =
-            self.rooms.get(&key).is_some_and(|room| room.tells_playout_delay(&attempt.request));
-        let addresses = self.addresses_for(&attempt);
+        let Some(room) = self.rooms.get(&key) else { return };
+        let tells_playout_delay = room.tells_playout_delay(&attempt.request);
+        let addresses = self.addresses_for(&attempt, room.ways_of(&attempt.grant.identity, now));
         let mut beginning =
             || Beginning { addresses: &addresses, tells_playout_delay, rng: self.rng.fork() };
         let transport = self.transports.transport(beginning(), now);
@@ -198,7 +198,7 @@ impl Sfu {
     /// A signalling message arrived.
     pub fn handle_message(&mut self, from: ConnectionId, message: SignalRequest, now: Instant) {
         let Some(message) = self.keep_for_part(from, message) else { return };
-        let command = signalling::command(message);
+        let command = signalling::command(message).and_then(|one| self.require_ways(one));
         self.with_room_of(from, now, |room, id| room.handle_command(id, command, now));
     }
 
@@ -319,9 +319,7 @@ impl Sfu {
         let agents = plan.agents.clone();
         let mut room = Room::new(plan, policy, self.config.clock, now, self.rng.u64(..));
         room.set_origin(self.config.origin);
-        if !policy.notices {
-            room.turn_notices_off();
-        }
+        room.set_notices(policy.notices);
         room.notice_start(now);
         room.begin_dispatches(&agents, now);
         self.rooms.insert(key, room);
@@ -337,7 +335,7 @@ impl Sfu {
 
     /// What a newcomer is told: each by UDP, then each by TCP, and last among them the address it reached the page at:
     /// `str0m` gives each candidate a lower priority than the one before.
-    fn addresses_for(&self, attempt: &JoinAttempt) -> Vec<(Protocol, SocketAddr)> {
+    fn addresses_for(&self, attempt: &JoinAttempt, ways: Ways) -> Vec<(Protocol, SocketAddr)> {
         let known = &self.config.media_addresses;
         let told: Vec<SocketAddr> = known
             .iter()
@@ -349,7 +347,22 @@ impl Sfu {
         let udp = told.iter().map(|address| (Protocol::Udp, *address));
         let Some(TcpOffer { port, only }) = self.config.tcp else { return udp.collect() };
         let tcp = told.iter().map(|address| (Protocol::Tcp, SocketAddr::new(address.ip(), port)));
-        udp.filter(|_| !only).chain(tcp).collect()
+        udp.filter(|_| !only && ways != Ways::Tcp).chain(tcp).collect()
+    }
+
+    /// Refuses to rehearse what this server is not configured for.
+    fn require_ways(&self, command: Command) -> Result<Command, Refusal> {
+        match command {
+            Command::Simulate(Scenario::Ways(Ways::Tcp)) if self.config.tcp.is_none() => {
+                Err(signalling::unsupported("media over TCP: rtc.tcp_port is off"))
+            }
+            Command::Simulate(Scenario::Ways(Ways::Relay)) if !self.facts.has_tls_relay() => {
+                Err(signalling::unsupported(
+                    "media over TLS: rtc.turn_servers has no server of protocol tls",
+                ))
+            }
+            command => Ok(command),
+        }
     }
 
     /// The address a transport knows for where a datagram arrived; itself if it is none of them. The port is the

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use livekit_protocol as proto;
+use proto::CandidateProtocol;
 use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Incoming;
 use proto::simulate_scenario::Scenario as Asked;
@@ -82,6 +83,20 @@ pub(crate) enum Scenario {
     CutResume,
     /// The next resume is cut before it is answered.
     CutResumeUnanswered,
+    /// When the participant joins anew, its media has these ways only.
+    Ways(Ways),
+}
+
+/// The ways media may take to a participant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ways {
+    /// Every one there is.
+    #[default]
+    All,
+    /// TCP, where media is received by it.
+    Tcp,
+    /// A TURN server reached by TLS, where clients are told of one.
+    Relay,
 }
 
 /// How a subscription should be served.
@@ -267,17 +282,23 @@ fn scenario(asked: Option<Asked>) -> Result<Scenario, Refusal> {
         Some(Asked::LeaveRequestFullReconnect(_)) => Scenario::FullReconnect,
         Some(Asked::DisconnectSignalOnResume(_)) => Scenario::CutResume,
         Some(Asked::DisconnectSignalOnResumeNoMessages(_)) => Scenario::CutResumeUnanswered,
-        Some(Asked::SwitchCandidateProtocol(_)) => {
-            return Err(unsupported("a choice of candidates: media travels over UDP only"));
+        Some(Asked::SwitchCandidateProtocol(protocol)) => {
+            Scenario::Ways(match CandidateProtocol::try_from(protocol) {
+                Ok(CandidateProtocol::Udp) => Ways::All,
+                Ok(CandidateProtocol::Tcp) => Ways::Tcp,
+                Ok(CandidateProtocol::Tls) => Ways::Relay,
+                Err(_) => return Err(unsupported("a protocol this server does not know")),
+            })
         }
         Some(Asked::SubscriberBandwidth(_)) => {
-            return Err(unsupported("a bandwidth to be simulated"));
+            return Err(unsupported("a bandwidth to be simulated: none is estimated yet"));
         }
         None => return Err(unsupported("a scenario of a kind this server does not know")),
     })
 }
 
-fn unsupported(what: &str) -> Refusal {
+/// Why something is not done that this server does not do, or not as it is configured.
+pub(crate) fn unsupported(what: &str) -> Refusal {
     Refusal::new(Reason::UnsupportedType, format!("not supported by this server: {what}"))
 }
 

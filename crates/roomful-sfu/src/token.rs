@@ -81,6 +81,25 @@ impl Grant {
         }
     }
 
+    /// The grant of a second presence of its bearer, called `name` beside it, that publishes and receives nothing.
+    ///
+    /// # Errors
+    /// The bearer may not publish, or the name is too long.
+    pub fn to_publish_as(mut self, name: &str) -> Result<Self, TokenError> {
+        if !self.permissions.can_publish {
+            return Err(TokenError::NoPublish);
+        }
+        self.permissions.can_subscribe = false;
+        let suffix = format!("#{name}");
+        // Tokens given out during the call say it already.
+        if !self.identity.as_str().ends_with(&suffix) {
+            let identity = format!("{}{suffix}", self.identity);
+            claims::require_short("the identity", &identity)?;
+            self.identity = Identity::new(identity);
+        }
+        Ok(self)
+    }
+
     /// Refuses a token that was made for another room than the one the request names.
     pub fn require_room(&self, room: &RoomName) -> Result<(), TokenError> {
         if self.room == *room {
@@ -259,6 +278,9 @@ pub enum TokenError {
     /// No `video` grant, or one without `roomJoin`.
     #[error("the access token does not allow joining a room: set video.roomJoin to true")]
     NoJoin,
+    /// A connection that is to publish, for somebody who may not.
+    #[error("the access token does not allow publishing: set video.canPublish to true")]
+    NoPublish,
     /// A grant to join, but nothing says which room.
     #[error("the access token names no room: set video.room")]
     NoRoom,

@@ -190,9 +190,10 @@ impl Config {
         let room = file.room.unwrap_or_default();
         let spreading = Spreading::new(flags.spread_above.or(room.spread_above));
         let max_connections = flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
+        let notices = room.notices(webhooks.is_some());
         let mut rooms = room.read(flags.max_participants, &mut warnings)?;
         rooms.data = data;
-        rooms.notices = webhooks.is_some();
+        rooms.notices = notices;
         rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);
         rooms.data_tracks = file.enable_data_tracks.unwrap_or(true);
         Ok(Self {

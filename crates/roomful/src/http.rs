@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use roomful_sfu::ids::{ConnectionId, RoomName};
 use roomful_sfu::token::ApiKeys;
 
@@ -124,15 +124,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/token", token)
         .route("/api/{*rest}", any(api::unknown))
         .route("/twirp/{*route}", any(twirp::serve))
-        .route("/rtc/v1", get(rtc::connect))
-        .route("/rtc/v1/validate", get(rtc::validate))
         .route("/agent", get(agent::connect))
-        .route("/rtc", get(rtc::connect_older))
-        .route("/rtc/validate", get(rtc::validate_older))
+        .merge(joining("/rtc/v1", rtc::Form::One))
+        .merge(joining("/rtc", rtc::Form::Older))
         .fallback(get(async |uri: Uri, request: axum::extract::Request| {
             assets::file(uri.path(), request.headers())
         }))
         .with_state(app)
+}
+
+/// The door at `path` and the question whether it would open.
+fn joining(path: &str, form: rtc::Form) -> Router<Arc<App>> {
+    Router::new()
+        .route(path, get(rtc::connect))
+        .route(&format!("{path}/validate"), get(rtc::validate))
+        .route_layer(Extension(form))
 }
 
 /// The address of a request's other end, with IPv4 written as IPv4.

@@ -127,7 +127,7 @@ impl Room {
             return Some(id);
         }
         let participant = self.participants.get(&id)?;
-        let configuration = participant.client.configuration();
+        let configuration = self.configuration(participant, now);
         let last_message = participant.data.last_sequence;
         self.tell(id, Change::Resumed { configuration, last_message });
         let mut everyone = self.missed_departures();
@@ -308,7 +308,7 @@ impl Room {
             room: self.info(),
             participant: participant.info(),
             others: self.visible_infos(Some(id)),
-            configuration: participant.client.configuration(),
+            configuration: self.configuration(participant, now),
             publish_codecs: self.terms.codecs.for_publishing(&disabled).described(),
             sif_trailer: self.terms.sif_trailer.to_vec(),
             may_publish: participant.grant.permissions.can_publish,
@@ -372,7 +372,7 @@ impl Room {
         self.timers.set(Timer::Join(id), None);
         self.timers.set(Timer::Demand(id), None);
         self.timers.set(Timer::SimulatedSpeech(id), None);
-        self.cuts.remove(&id);
+        self.rehearsals.forget(id);
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);

@@ -19,7 +19,7 @@ use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told,
 use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::participant::Participant;
-use crate::room_policy::{RoomPlan, RoomPolicy};
+use crate::room_policy::{NoticePolicy, RoomPlan, RoomPolicy};
 use crate::signalling::Change;
 
 /// What a room knows of its links.
@@ -68,7 +68,7 @@ impl Room {
         part.links.open.insert(link);
         part.arrange_end(now);
         // The home tells of everyone.
-        part.turn_notices_off();
+        part.set_notices(NoticePolicy::Untold);
         if let Ok(trailer) = sif_trailer.try_into() {
             part.terms.sif_trailer = trailer;
         }

@@ -13,19 +13,19 @@ use super::{Room, RoomOutput};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::participant::Participant;
 use crate::publication::Publication;
+use crate::room_policy::NoticePolicy;
 
 /// What a room remembers of what it told.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// Nobody wants to know.
-    are_off: bool,
+    told: NoticePolicy,
     published: BTreeSet<TrackSid>,
 }
 
 impl Room {
-    /// Tells nothing from now on. To be called before [`Room::notice_start`].
-    pub(crate) fn turn_notices_off(&mut self) {
-        self.outside.notices.are_off = true;
+    /// What is told from now on. To be called before [`Room::notice_start`].
+    pub(crate) fn set_notices(&mut self, told: NoticePolicy) {
+        self.outside.notices.told = told;
     }
 
     pub(crate) fn notice_start(&mut self, now: Instant) {
@@ -95,7 +95,7 @@ impl Room {
         now: Instant,
     ) {
         // Everyone is counted for it.
-        if self.outside.notices.are_off {
+        if self.outside.notices.told == NoticePolicy::Untold {
             return;
         }
         let (room, participant) = (Some(self.info()), Some(participant));
@@ -103,7 +103,8 @@ impl Room {
         self.notice(event, said, now);
     }
 
-    /// Of room and participant only the names are told: what they are like was told when they came.
+    /// Of the participant, and of the room unless it is to be described, only the names are told: what they are like was
+    /// told when they came.
     fn notice_track(
         &mut self,
         event: &str,
@@ -111,10 +112,14 @@ impl Room {
         track: proto::TrackInfo,
         now: Instant,
     ) {
-        let room = proto::Room {
-            sid: self.info.sid.clone(),
-            name: self.info.name.clone(),
-            ..Default::default()
+        let room = match self.outside.notices.told {
+            NoticePolicy::Untold => return,
+            NoticePolicy::Described => self.info(),
+            NoticePolicy::Named => proto::Room {
+                sid: self.info.sid.clone(),
+                name: self.info.name.clone(),
+                ..Default::default()
+            },
         };
         let said = proto::WebhookEvent {
             room: Some(room),
@@ -126,7 +131,7 @@ impl Room {
     }
 
     fn notice(&mut self, event: &str, said: proto::WebhookEvent, now: Instant) {
-        if self.outside.notices.are_off {
+        if self.outside.notices.told == NoticePolicy::Untold {
             return;
         }
         let event = proto::WebhookEvent {

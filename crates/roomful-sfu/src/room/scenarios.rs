@@ -1,5 +1,6 @@
 //! What goes wrong on request: clients test with it how they come back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -7,8 +8,17 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 
 use super::{Room, RoomOutput, Timer};
-use crate::ids::{ConnectionId, ParticipantId};
-use crate::signalling::{Change, Scenario};
+use crate::ids::{ConnectionId, Identity, ParticipantId};
+use crate::participant::Participant;
+use crate::signalling::{Change, Scenario, Ways};
+
+/// What is to go wrong, for tests.
+#[derive(Debug, Default)]
+pub(super) struct Rehearsals {
+    cuts: BTreeMap<ParticipantId, Cut>,
+    /// Who is to have which ways for its media, and until when: whoever joins anew is another participant.
+    ways: BTreeMap<Identity, (Ways, Instant)>,
+}
 
 /// A WebSocket that is to be cut when its participant resumes.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +40,10 @@ pub(super) enum CutAt {
 
 /// How long a resume may be in coming: LiveKit's value. Longer cuts one that has nothing to do with the test.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a participant keeps to the ways it asked for, as LiveKit has it. Longer keeps whoever tried it once from
+/// better ways in later calls.
+const WAYS_LAST: Duration = Duration::from_secs(5 * 60);
 
 /// Loudness of a simulated speaker: LiveKit's value.
 const SIMULATED_LEVEL: f32 = 0.9;
@@ -58,6 +72,7 @@ impl Room {
             }
             Scenario::CutResume => self.arm_cut(from, CutAt::Resumed, now),
             Scenario::CutResumeUnanswered => self.arm_cut(from, CutAt::Opening, now),
+            Scenario::Ways(ways) => self.set_ways(from, ways, now),
         }
     }
 
@@ -69,11 +84,11 @@ impl Room {
         at: CutAt,
         now: Instant,
     ) -> bool {
-        let Some(cut) = self.cuts.get(&id).copied() else { return false };
+        let Some(cut) = self.rehearsals.cuts.get(&id).copied() else { return false };
         if cut.at != at {
             return false;
         }
-        self.cuts.remove(&id);
+        self.rehearsals.cuts.remove(&id);
         if cut.until < now {
             return false;
         }
@@ -97,7 +112,45 @@ impl Room {
         self.tell_all(Change::Speakers(vec![speaker]), None);
     }
 
+    /// The ways media may take to whoever joins under this identity.
+    pub(crate) fn ways_of(&self, identity: &Identity, now: Instant) -> Ways {
+        let found = self.rehearsals.ways.get(identity).filter(|(_, until)| *until > now);
+        found.map(|(ways, _)| *ways).unwrap_or_default()
+    }
+
+    /// What is told to a client about itself.
+    pub(super) fn configuration(
+        &self,
+        of: &Participant,
+        now: Instant,
+    ) -> Option<proto::ClientConfiguration> {
+        let configuration = of.client.configuration();
+        if self.ways_of(&of.grant.identity, now) != Ways::Relay {
+            return configuration;
+        }
+        let mut configuration = configuration.unwrap_or_default();
+        configuration.set_force_relay(proto::ClientConfigSetting::Enabled);
+        Some(configuration)
+    }
+
+    fn set_ways(&mut self, of: ParticipantId, ways: Ways, now: Instant) {
+        let Some(participant) = self.participants.get(&of) else { return };
+        let known = &mut self.rehearsals.ways;
+        known.retain(|_, (_, until)| *until > now);
+        match ways {
+            Ways::All => known.remove(&participant.grant.identity),
+            _ => known.insert(participant.grant.identity.clone(), (ways, now + WAYS_LAST)),
+        };
+    }
+
     fn arm_cut(&mut self, id: ParticipantId, at: CutAt, now: Instant) {
-        self.cuts.insert(id, Cut { at, until: now + CUT_WITHIN });
+        self.rehearsals.cuts.insert(id, Cut { at, until: now + CUT_WITHIN });
+    }
+}
+
+impl Rehearsals {
+    /// A participant left.
+    pub(super) fn forget(&mut self, id: ParticipantId) {
+        self.cuts.remove(&id);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
         Change::Joined(welcome) => Outgoing::Join(join_response(*welcome, server)),
         Change::Resumed { configuration, last_message } => {
             Outgoing::Reconnect(proto::ReconnectResponse {
-                ice_servers: server.ice_servers.clone(),
+                ice_servers: server.ice_servers_for(configuration.as_ref()),
                 client_configuration: configuration,
                 server_info: Some(server.info()),
                 last_message_seq: last_message,
@@ -133,6 +133,21 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
 }
 
 impl ServerFacts {
+    /// Clients are told of a TURN server that is reached by TLS.
+    pub(crate) fn has_tls_relay(&self) -> bool {
+        self.ice_servers.iter().any(is_by_tls)
+    }
+
+    /// Further ways for the media of a client; of one that is to use relays alone, by TLS.
+    fn ice_servers_for(
+        &self,
+        configuration: Option<&proto::ClientConfiguration>,
+    ) -> Vec<proto::IceServer> {
+        let relay = proto::ClientConfigSetting::Enabled;
+        let by_tls = configuration.is_some_and(|one| one.force_relay() == relay);
+        self.ice_servers.iter().filter(|server| !by_tls || is_by_tls(server)).cloned().collect()
+    }
+
     pub(crate) fn info(&self) -> proto::ServerInfo {
         proto::ServerInfo {
             edition: proto::server_info::Edition::Standard.into(),
@@ -146,6 +161,10 @@ impl ServerFacts {
     }
 }
 
+fn is_by_tls(server: &proto::IceServer) -> bool {
+    server.urls.iter().any(|url| url.starts_with("turns:"))
+}
+
 fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse {
     proto::JoinResponse {
         room: Some(welcome.room),
@@ -153,7 +172,7 @@ fn join_response(welcome: Welcome, server: &ServerFacts) -> proto::JoinResponse 
         other_participants: welcome.others,
         server_version: SPOKEN_VERSION.to_owned(),
         server_info: Some(server.info()),
-        ice_servers: server.ice_servers.clone(),
+        ice_servers: server.ice_servers_for(welcome.configuration.as_ref()),
         client_configuration: welcome.configuration,
         enabled_publish_codecs: welcome.publish_codecs,
         sif_trailer: welcome.sif_trailer,

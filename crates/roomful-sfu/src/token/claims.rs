@@ -208,7 +208,7 @@ fn whole_seconds<S: serde::Serializer>(seconds: &f64, serializer: S) -> Result<S
     serializer.serialize_u64(*seconds as u64)
 }
 
-fn require_short(what: &'static str, text: &str) -> Result<(), TokenError> {
+pub(super) fn require_short(what: &'static str, text: &str) -> Result<(), TokenError> {
     if text.len() <= MAX_NAME_BYTES {
         return Ok(());
     }

@@ -29,6 +29,20 @@ fn a_signed_grant_comes_back_as_it_was() {
 }
 
 #[test]
+fn whoever_publishes_beside_itself_is_another_presence_that_receives_nothing() {
+    let ann = Grant::new(Identity::new("ann"), "Ann", RoomName::new("garden"));
+    let camera = ann.clone().to_publish_as("camera").unwrap();
+    assert_eq!(camera.identity.as_str(), "ann#camera");
+    assert!(camera.permissions.can_publish && !camera.permissions.can_subscribe);
+    assert_eq!(camera.clone().to_publish_as("camera"), Ok(camera), "with a token of the call");
+    let too_long = "x".repeat(MAX_NAME_BYTES);
+    assert!(matches!(ann.clone().to_publish_as(&too_long), Err(TokenError::NameTooLong { .. })));
+    let mut listener = ann;
+    listener.permissions.can_publish = false;
+    assert_eq!(listener.to_publish_as("camera"), Err(TokenError::NoPublish));
+}
+
+#[test]
 fn absent_permissions_are_granted_but_changing_oneself_is_not() {
     let grant = verify(&json!({"video": {"roomJoin": true, "room": "garden"}})).unwrap();
     assert!(

@@ -12,7 +12,7 @@ use proto::{DisconnectReason, PerformRpcRequest};
 use roomful_sfu::administration::{Administration, AdministrationError, Reply, RoomRequest};
 use roomful_sfu::ids::{Identity, RoomName, TrackSid};
 use roomful_sfu::token::Grant;
-use roomful_sfu::{RoomPolicy, SfuEvent};
+use roomful_sfu::{NoticePolicy, RoomPolicy, SfuEvent};
 use roomful_sim::client::{Channel, TrackKey};
 use roomful_sim::world::DEFAULT_LATENCY;
 use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, World};
@@ -33,7 +33,8 @@ fn world(seed: u64, rooms: RoomPolicy) -> World {
 
 /// Ann and bob in the garden, cy and dan in the attic, each with a camera and a voice.
 fn two_rooms(seed: u64) -> (World, [ClientId; 4]) {
-    let mut world = world(seed, RoomPolicy { notices: true, ..RoomPolicy::default() });
+    let mut world =
+        world(seed, RoomPolicy { notices: NoticePolicy::Named, ..RoomPolicy::default() });
     let places = [("ann", "garden"), ("bob", "garden"), ("cy", "attic"), ("dan", "attic")];
     let ids = places.map(|(name, room)| join(&mut world, name, room));
     for id in &ids {

@@ -1,13 +1,14 @@
 use livekit_protocol as proto;
-use roomful_sfu::RoomPolicy;
 use roomful_sfu::administration::Administration;
 use roomful_sfu::ids::RoomName;
+use roomful_sfu::{NoticePolicy, RoomPolicy};
 use roomful_sim::{ClientId, JoinOptions, TrackPlan, World};
 
 use crate::calls::*;
 
 fn world(seed: u64) -> World {
-    World::with_rooms(seed, RoomPolicy { notices: true, ..RoomPolicy::default() }).unwrap()
+    World::with_rooms(seed, RoomPolicy { notices: NoticePolicy::Named, ..RoomPolicy::default() })
+        .unwrap()
 }
 
 /// Each event told so far: its name, and whom it is about.
@@ -79,6 +80,26 @@ fn each_event_says_what_it_is_about() {
     let finished = of("room_finished");
     assert_eq!(finished.room_end_reason(), proto::RoomEndReason::RoomEndApiDelete);
     assert_eq!(finished.room.as_ref().unwrap().num_participants, 0);
+}
+
+#[test]
+fn the_room_of_a_track_is_named_and_described_only_where_that_is_wanted() {
+    for (notices, described) in [(NoticePolicy::Named, false), (NoticePolicy::Described, true)] {
+        let rooms = RoomPolicy { notices, max_participants: 7, ..RoomPolicy::default() };
+        let mut world = World::with_rooms(305, rooms).unwrap();
+        let ann = join(&mut world, "ann", "garden");
+        let voice = publish(&mut world, ann, TrackPlan::VOICE);
+        world.act(ann, |client, now| client.unpublish(voice, now));
+        world.run(SECOND);
+        let sid = world.client(ann).room_sid().unwrap();
+        for name in ["track_published", "track_unpublished", "participant_joined"] {
+            let event = world.notices().iter().find(|event| event.event == name).unwrap();
+            let room = event.room.as_ref().unwrap();
+            assert_eq!((room.sid.as_str(), room.name.as_str()), (sid, "garden"), "{name}");
+            let is_described = room.max_participants == 7 && room.num_participants == 1;
+            assert_eq!(is_described, described || name == "participant_joined", "{name}");
+        }
+    }
 }
 
 #[test]

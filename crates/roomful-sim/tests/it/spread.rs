@@ -6,9 +6,9 @@ use std::time::Duration;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::signal_request::Message as Request;
-use roomful_sfu::RoomPolicy;
 use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::token::Grant;
+use roomful_sfu::{NoticePolicy, RoomPolicy};
 use roomful_sim::client::TrackKey;
 use roomful_sim::world::{DEFAULT_LATENCY, Spread};
 use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, World};
@@ -272,7 +272,7 @@ fn a_broken_link_sends_its_part_to_join_anew_and_leaves_the_home_alone() {
 #[test]
 fn whoever_is_behind_a_broken_link_left_and_joined_again_for_applications() {
     let _spread = Spread::over(2);
-    let rooms = RoomPolicy { notices: true, ..RoomPolicy::default() };
+    let rooms = RoomPolicy { notices: NoticePolicy::Named, ..RoomPolicy::default() };
     let mut world = World::with_rooms(407, rooms).unwrap();
     for name in ["ann", "bob"] {
         join(&mut world, name, "garden");

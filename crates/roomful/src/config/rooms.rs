@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use roomful_sfu::{Playout, PlayoutDelay, RoomPolicy};
+use roomful_sfu::{NoticePolicy, Playout, PlayoutDelay, RoomPolicy};
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -23,6 +23,7 @@ pub(super) struct FileRoom {
     pub(super) departure_timeout: Option<u32>,
     pub(super) enable_remote_unmute: Option<bool>,
     pub(super) enabled_codecs: Option<Vec<FileCodec>>,
+    pub(super) enable_full_room_in_webhooks: Option<bool>,
     pub(super) playout_delay: Option<FilePlayoutDelay>,
     pub(super) sync_streams: Option<bool>,
     pub(super) room_configurations: Option<BTreeMap<String, FilePreset>>,
@@ -73,6 +74,15 @@ struct FileAgent {
 }
 
 impl FileRoom {
+    /// What applications are told of rooms, if there `are_any`.
+    pub(super) fn notices(&self, are_any: bool) -> NoticePolicy {
+        match (are_any, self.enable_full_room_in_webhooks) {
+            (false, _) => NoticePolicy::Untold,
+            (true, Some(true)) => NoticePolicy::Described,
+            (true, _) => NoticePolicy::Named,
+        }
+    }
+
     /// What is so of every room, and of those that name a preset. What is not about rooms is left as it is by default.
     ///
     /// # Errors

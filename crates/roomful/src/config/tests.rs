@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser as _;
+use roomful_sfu::NoticePolicy;
 use roomful_sfu::codecs::{Codec, EnabledCodecs};
 
 use super::*;
@@ -192,6 +193,17 @@ fn workers_fit_into_the_range_of_ports() {
     assert!(error.contains("7882-7883 has 2"), "{error}");
     let config = load("", &["--udp-port=7882-7882"]).unwrap();
     assert_eq!(config.workers.get(), 1);
+}
+
+#[test]
+fn applications_are_told_as_much_of_rooms_as_livekit_tells_them() {
+    let hook = "keys: {k: 12345678901234567890123456789012}\n\
+                webhook: {api_key: k, urls: [\"http://a.example\"]}\n";
+    let full = "room: {enable_full_room_in_webhooks: true}\n";
+    let notices = |file: &str| load(file, &[]).unwrap().rooms.notices;
+    assert_eq!(notices(full), NoticePolicy::Untold, "nobody listens");
+    assert_eq!(notices(hook), NoticePolicy::Named);
+    assert_eq!(notices(&format!("{hook}{full}")), NoticePolicy::Described);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) struct JoinQuery(BTreeMap<String, String>);
 
 /// Which of the protocol's two forms an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// `/rtc/v1`.
     One,
     /// `/rtc`. With a `join_request` it speaks the other.
@@ -72,7 +72,9 @@ fn token_words(error: &TokenError) -> &'static str {
             "participant identity length exceeds limits"
         }
         TokenError::NameTooLong { .. } => "name length exceeds limits",
-        TokenError::NoJoin | TokenError::WrongRoom { .. } => "permissions denied",
+        TokenError::NoJoin | TokenError::NoPublish | TokenError::WrongRoom { .. } => {
+            "permissions denied"
+        }
         _ => "invalid authorization token",
     }
 }
@@ -106,36 +108,13 @@ impl Refusal {
     }
 }
 
-/// `GET /rtc/v1`: upgrades to the signalling WebSocket if token and join request are right.
+/// `GET /rtc/v1` and `GET /rtc`: upgrades to the signalling WebSocket if token and join request are right.
 pub(super) async fn connect(
     State(app): State<Arc<App>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
-    Extension(slot): Extension<Slot>,
+    (Extension(form), Extension(slot)): (Extension<Form>, Extension<Slot>),
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
-    upgrade: Result<Upgrade, StatusCode>,
-) -> Response {
-    enter(Form::One, app, query, (client, headers), slot, upgrade).await
-}
-
-/// `GET /rtc`: the same for clients with two peer connections.
-pub(super) async fn connect_older(
-    State(app): State<Arc<App>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    Extension(slot): Extension<Slot>,
-    Query(query): Query<JoinQuery>,
-    headers: HeaderMap,
-    upgrade: Result<Upgrade, StatusCode>,
-) -> Response {
-    enter(Form::Older, app, query, (client, headers), slot, upgrade).await
-}
-
-async fn enter(
-    form: Form,
-    app: Arc<App>,
-    query: JoinQuery,
-    (client, headers): (SocketAddr, HeaderMap),
-    slot: Slot,
     upgrade: Result<Upgrade, StatusCode>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
@@ -170,29 +149,16 @@ async fn enter(
     })
 }
 
-/// `GET /rtc/v1/validate`: the same checks without the WebSocket. Scripts of any origin may ask:
+/// `GET /rtc/v1/validate` and `GET /rtc/validate`: the same checks without the WebSocket. Scripts of any origin may ask:
 /// the token protects, not the origin.
 pub(super) async fn validate(
     State(app): State<Arc<App>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Extension(form): Extension<Form>,
     Query(query): Query<JoinQuery>,
     headers: HeaderMap,
 ) -> Response {
-    judged(attempt(Form::One, &app, &query, &headers, client))
-}
-
-/// `GET /rtc/validate`: the same for clients with two peer connections.
-pub(super) async fn validate_older(
-    State(app): State<Arc<App>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    Query(query): Query<JoinQuery>,
-    headers: HeaderMap,
-) -> Response {
-    judged(attempt(Form::Older, &app, &query, &headers, client))
-}
-
-fn judged(attempt: Result<JoinAttempt, Refusal>) -> Response {
-    let answer = match attempt {
+    let answer = match attempt(form, &app, &query, &headers, client) {
         Ok(_) => text(StatusCode::OK, "success"),
         Err(refusal) => refuse(&refusal),
     };
@@ -207,13 +173,17 @@ fn attempt(
     client: SocketAddr,
 ) -> Result<JoinAttempt, Refusal> {
     let token = access_token(query.text("access_token"), headers)?;
-    let grant = app.admission.keys.verify(token, unix_now())?;
+    let mut grant = app.admission.keys.verify(token, unix_now())?;
     if let Some(room) = query.get("room") {
         grant.require_room(&RoomName::new(room))?;
     }
     let whole = query.text("join_request");
     let (request, peer_connections) = match form {
         Form::Older if whole.is_empty() => {
+            let publishes_as = query.text("publish");
+            if !publishes_as.is_empty() {
+                grant = grant.to_publish_as(publishes_as)?;
+            }
             (join::from_query(|name| query.get(name))?, PeerConnections::Two)
         }
         Form::One | Form::Older => (join::decode(whole)?, PeerConnections::One),

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use livekit_protocol::signal_response::Message as Response;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -348,6 +349,27 @@ async fn clients_with_two_peer_connections_ask_by_the_query_alone_and_hear_the_s
     }
     let plain = stage.get(&format!("/rtc?access_token={good}"), &[]).await;
     assert_eq!(plain.status, 404, "it is a WebSocket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connection_that_only_publishes_is_another_participant() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    ann.message().await;
+    let query = format!("access_token={}&protocol=9&publish=camera", token("garden", "ann"));
+    let mut camera = stage.open_at("/rtc", &query).await.expect("is let in");
+    let Response::Join(join) = camera.message().await else { panic!("no join response") };
+    let participant = join.participant.unwrap();
+    assert_eq!(participant.identity, "ann#camera");
+    let may = participant.permission.unwrap();
+    assert!(may.can_publish && !may.can_subscribe && !join.subscriber_primary);
+    assert_eq!(join.other_participants[0].identity, "ann", "who stays");
+    let listener = token_with("garden", "bob", |grant| grant.permissions.can_publish = false);
+    let refused = format!("access_token={listener}&publish=camera");
+    let answer = stage.get(&format!("/rtc/validate?{refused}"), &[]).await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.text().starts_with("permissions denied"), "{}", answer.text());
+    assert_eq!(stage.open_at("/rtc", &refused).await.err(), Some(401));
 }
 
 /// A request with metadata and attributes of twice this size together.

@@ -3,12 +3,19 @@
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
+use livekit_protocol::request_response::Reason;
+use livekit_protocol::signal_request::Message as Request;
+use livekit_protocol::signal_response::Message as Response;
+use livekit_protocol::simulate_scenario::Scenario;
+use livekit_protocol::{
+    ClientConfigSetting, Ping, RequestResponse, SignalRequest, SimulateScenario,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::signalling::answer;
-use crate::stage::Stage;
+use crate::stage::{Participant, Stage};
 
 /// Longest wait for anything: a failure, never a pause.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,7 +99,7 @@ async fn answered(stream: &mut TcpStream) -> Option<u8> {
     Some(datagram[8])
 }
 
-async fn told(stage: &Stage) -> (Told, crate::stage::Participant) {
+async fn told(stage: &Stage) -> (Told, Participant) {
     let mut ann = stage.join("garden", "ann").await;
     let told = Told::read(&answer(&mut ann).await);
     (told, ann)
@@ -160,6 +167,84 @@ async fn who_says_too_little_for_too_long_is_cut_off() {
     };
     assert_eq!(tokio::join!(answered(&mut silent), trickle), (None, None));
     assert!(started.elapsed() > Duration::from_secs(4), "honest slowness is waited for");
+}
+
+/// Has `who` rehearse a choice of protocol (0: UDP, 1: TCP, 2: TLS), and waits until the server read that.
+async fn rehearse(who: &mut Participant, protocol: i32) -> Option<RequestResponse> {
+    let scenario = Some(Scenario::SwitchCandidateProtocol(protocol));
+    let message = Some(Request::Simulate(SimulateScenario { scenario }));
+    who.send(&SignalRequest { message }).await;
+    let ping = Some(Request::PingReq(Ping { timestamp: 7, rtt: 0 }));
+    who.send(&SignalRequest { message: ping }).await;
+    let mut refused = None;
+    loop {
+        match who.message().await {
+            Response::RequestResponse(response) => refused = Some(response),
+            Response::PongResp(_) => return refused,
+            _ => {}
+        }
+    }
+}
+
+/// The protocols of the ways that `identity` is told of when it joins.
+async fn protocols(stage: &Stage, identity: &str) -> Vec<&'static str> {
+    let mut participant = stage.join("garden", identity).await;
+    let sdp = answer(&mut participant).await;
+    let told = |protocol: &&str| {
+        sdp.lines().any(|line| {
+            line.starts_with("a=candidate:") && line.contains(&format!(" 1 {protocol} "))
+        })
+    };
+    ["udp", "tcp"].into_iter().filter(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_rehearses_tcp_is_told_of_nothing_else_when_it_joins_anew() {
+    let stage = Stage::start_with_keys();
+    let mut ann = stage.join("garden", "ann").await;
+    assert!(rehearse(&mut ann, 1).await.is_none());
+    assert_eq!(protocols(&stage, "ann").await, ["tcp"]);
+    assert_eq!(protocols(&stage, "bob").await, ["udp", "tcp"], "nobody else is");
+    let mut ann = stage.join("garden", "ann").await;
+    let (told, check) = {
+        let told = Told::read(&answer(&mut ann).await);
+        let check = told.check(1, &told.password);
+        (told, check)
+    };
+    let mut lane = told.connect().await;
+    lane.write_all(&check).await.unwrap();
+    assert_eq!(answered(&mut lane).await, Some(1), "that way leads here");
+    assert!(rehearse(&mut ann, 0).await.is_none());
+    assert_eq!(protocols(&stage, "ann").await, ["udp", "tcp"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_rehearses_tls_is_to_use_the_turn_servers_that_are_reached_by_it() {
+    let server = "{host: turn.example, port: 443, protocol: tls, username: u, credential: c}";
+    let other = "{host: turn.example, port: 3478, protocol: udp, username: u, credential: c}";
+    let flag = format!("--livekit-config={{rtc: {{turn_servers: [{other}, {server}]}}}}");
+    let stage = Stage::start_with(&flag);
+    let mut ann = stage.join("garden", "ann").await;
+    let Response::Join(join) = ann.message().await else { panic!("no join response") };
+    assert_eq!((join.ice_servers.len(), join.client_configuration), (2, None));
+    assert!(rehearse(&mut ann, 2).await.is_none());
+    let mut ann = stage.join("garden", "ann").await;
+    let Response::Join(join) = ann.message().await else { panic!("no join response") };
+    assert_eq!(join.client_configuration.unwrap().force_relay(), ClientConfigSetting::Enabled);
+    assert_eq!(join.ice_servers.len(), 1);
+    assert!(join.ice_servers[0].urls[0].starts_with("turns:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_server_is_not_configured_for_is_not_rehearsed() {
+    let stage = Stage::start_with("--tcp-port=off");
+    let mut ann = stage.join("garden", "ann").await;
+    for (protocol, remedy) in [(1, "rtc.tcp_port"), (2, "rtc.turn_servers"), (9, "not know")] {
+        let refused = rehearse(&mut ann, protocol).await.expect("a refusal");
+        assert_eq!(refused.reason(), Reason::UnsupportedType);
+        assert!(refused.message.contains(remedy), "{}", refused.message);
+    }
+    assert_eq!(protocols(&stage, "ann").await, ["udp"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
