@@ -1,6 +1,6 @@
-import type { Engine } from '../stage/browsers';
-import { Guest, KEYS } from '../stage/sdk';
-import { expect, test } from '../stage/test';
+import type { Guest } from '../stage/guest';
+import { expect, test } from '../stage/guests';
+import { KEYS } from '../stage/sdk';
 
 // Cameras whose only encoding has layers inside (SVC), as livekit-client publishes VP9: each subscriber gets the
 // layers it wants.
@@ -53,16 +53,12 @@ for (const { codec, engine } of [
   { codec: 'vp9', engine: 'chromium' },
   { codec: 'vp9', engine: 'firefox' },
 ] as const) {
-  test(`${engine} gets the layers it wants of a ${codec} camera with layers inside, another all of them`, async ({ person, serve, room }) => {
+  test(`${engine} gets the layers it wants of a ${codec} camera with layers inside, another all of them`, async ({ guest, serve }) => {
     const codecs = `[{mime: video/${codec}}, {mime: audio/opus}]`;
     const server = await serve({ ...KEYS, LIVEKIT_CONFIG: `room: {enabled_codecs: ${codecs}}` });
-    const guest = async (identity: string, on: Engine) => {
-      const { page, painter } = await person(identity, { engine: on, server });
-      return new Guest(page, identity, painter, server).join(room, 1);
-    };
-    const ann = await guest('ann', 'chromium');
-    const ben = await guest('ben', engine);
-    const cleo = await guest('cleo', 'chromium');
+    const ann = await guest('ann', { server });
+    const ben = await guest('ben', { engine, server });
+    const cleo = await guest('cleo', { server });
     await publish(ann, codec);
     await showsHeight(ben, ann, (height) => height === FULL, 'the full size');
     expect((await inbound(ben)).codec).toBe(`video/${codec.toUpperCase()}`);

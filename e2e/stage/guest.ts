@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { expect, type Locator, type Page } from '@playwright/test';
 import type * as LiveKit from 'livekit-client';
 import type { Reading } from '../in-page/reader';
+import { read, showsPainter, standsStill } from './pictures';
 import { openSdk } from './sdk';
 import type { Server } from './server';
 import { sign } from './token';
@@ -29,10 +30,6 @@ export interface Joining {
   /** The word from which the key of end-to-end encryption is made. */
   passphrase?: string;
 }
-
-/** Frames that are read before a picture counts as seen. */
-const FRAMES = 10;
-const READ_MILLISECONDS = 10_000;
 
 /** One unmodified livekit-client without the page, that shows and plays all it receives. */
 export class Guest {
@@ -127,13 +124,8 @@ export class Guest {
   }
 
   async sees(other: Guest): Promise<void> {
-    const says = `${this.identity} sees ${other.identity}`;
-    await expect(this.video(other), says).toHaveCount(1);
-    await expect.poll(async () => (await this.read(other, 1)).frames, says).toBe(1);
-    const reading = await this.read(other, FRAMES);
-    expect(reading.frames, says).toBe(FRAMES);
-    expect(Object.keys(reading.painters), says).toEqual([String(other.painter)]);
-    expect(reading.unreadable, says).toBe(0);
+    await expect(this.video(other), `${this.identity} has a picture of ${other.identity}`).toHaveCount(1);
+    await showsPainter(this.video(other), other.painter, `${this.identity} sees ${other.identity}`);
   }
 
   /** Waits until this other's picture is so high, and reads it. */
@@ -145,8 +137,7 @@ export class Guest {
 
   /** Waits until this other's picture stands still. */
   async seesNothingNewOf(other: Guest): Promise<void> {
-    const says = `${this.identity} gets no frames of ${other.identity}`;
-    await expect.poll(async () => (await this.read(other, 1, 1000)).frames, says).toBe(0);
+    await standsStill(this.video(other), `${this.identity} gets no frames of ${other.identity}`);
   }
 
   async hears(others: Guest[]): Promise<void> {
@@ -154,11 +145,8 @@ export class Guest {
     await expect.poll(() => this.page.evaluate(() => window.roomfulProbe.hears()), `${this.identity} hears`).toEqual(tones);
   }
 
-  read(other: Guest, frames: number, milliseconds = READ_MILLISECONDS): Promise<Reading> {
-    return this.video(other).evaluate(
-      (video: HTMLVideoElement, limits) => window.roomfulProbe.read(video, limits.frames, limits.milliseconds),
-      { frames, milliseconds },
-    );
+  read(other: Guest, frames?: number): Promise<Reading> {
+    return read(this.video(other), frames);
   }
 }
 

@@ -1,9 +1,6 @@
 import { expect, type Locator, type Page } from '@playwright/test';
 import type { Reading } from '../in-page/reader';
-
-/** Frames that are read before a video counts as seen: two thirds of a second at the painters' rate. */
-const FRAMES = 10;
-const READ_MILLISECONDS = 10_000;
+import { read, showsPainter, standsStill } from './pictures';
 
 /** One person at one page: what they do, and what they really see and hear. */
 export class Participant {
@@ -59,13 +56,8 @@ export class Participant {
   }
 
   /** Reads someone's tile for a moment; nothing is read when the tile has no video. */
-  async read(of: string | Participant = this, frames = FRAMES, milliseconds = READ_MILLISECONDS): Promise<Reading> {
-    const nothing: Reading = { frames: 0, unreadable: 0, painters: {}, ages: [], width: 0, height: 0 };
-    if ((await this.video(of).count()) === 0) return nothing;
-    return this.video(of).evaluate(
-      (video: HTMLVideoElement, limits) => window.roomfulProbe.read(video, limits.frames, limits.milliseconds),
-      { frames, milliseconds },
-    );
+  read(of: string | Participant = this, frames?: number, milliseconds?: number): Promise<Reading> {
+    return read(this.video(of), frames, milliseconds);
   }
 
   /** The painters whose tones come out of this page. */
@@ -88,19 +80,12 @@ export class Participant {
 
   /** Asserts that someone's tile shows what they paint, and nothing else. */
   async sees(other: Participant): Promise<void> {
-    // The first frames may still be on their way.
-    await expect.poll(async () => (await this.read(other, 1)).frames, `${this.name} sees ${other.name}`).toBe(1);
-    const reading = await this.read(other);
-    expect(reading.frames, `frames of ${other.name} at ${this.name}'s`).toBe(FRAMES);
-    expect(Object.keys(reading.painters), `painters in ${other.name}'s tile at ${this.name}'s`).toEqual([String(other.painter)]);
-    expect(reading.unreadable, `unreadable frames of ${other.name} at ${this.name}'s`).toBe(0);
+    await showsPainter(this.video(other), other.painter, `${this.name} sees ${other.name}`);
   }
 
   /** Asserts that someone's picture has stopped: their tile shows no video, or one without new frames. */
   async seesNoPictureOf(other: Participant): Promise<void> {
-    await expect
-      .poll(async () => (await this.read(other, 1, 1000)).frames, `frames of ${other.name} at ${this.name}'s`)
-      .toBe(0);
+    await standsStill(this.video(other), `${this.name} sees no picture of ${other.name}`);
   }
 
   /** Asserts that someone is gone: tile, name in the list, and tone. */
