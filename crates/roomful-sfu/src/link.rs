@@ -17,6 +17,7 @@ use livekit_protocol as proto;
 
 use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
 use crate::audience::Audience;
+use crate::codecs::Codec;
 use crate::demand::Level;
 use crate::ids::{ParticipantSid, RoomName, TrackSid};
 use crate::liveness::Presence;
@@ -25,6 +26,7 @@ use crate::playout::Playout;
 use crate::signalling::Refusal;
 use crate::token::Permissions;
 use crate::transport::Channel;
+use crate::variant::CodecIndex;
 
 pub use crate::media::LinkMedia;
 
@@ -84,8 +86,8 @@ pub(crate) enum Told {
     Reach { member: ParticipantSid, presence: Presence, quality: Option<PathQuality> },
     /// A data message, signed by its sender's part. Those it names are found at each end.
     Data { channel: Channel, message: Arc<[u8]>, for_observers: bool },
-    /// How much of a track of yours is wanted here; `None`: nobody subscribes to it any more.
-    Demand { track: TrackSid, number: LinkTrack, level: Option<Level> },
+    /// How much of one codec of a track of yours is wanted here; `None`: nobody gets it in that one any more.
+    Demand { track: TrackSid, codec: CodecIndex, number: LinkTrack, level: Option<Level> },
     /// A packet of a data track of somebody on this side.
     DataPacket { track: TrackSid, packet: Arc<[u8]> },
     /// A data track of somebody on your side is wanted here, or no longer.
@@ -155,4 +157,14 @@ pub(crate) struct TrackFacts {
     pub(crate) info: proto::TrackInfo,
     /// How many encodings it is sent in.
     pub(crate) layers: usize,
+    /// Its further codecs, in their order.
+    pub(crate) further: Vec<VariantFacts>,
+}
+
+/// The same of a further codec of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VariantFacts {
+    pub(crate) codec: Codec,
+    /// How many encodings it is sent in; `None`: it is not sent.
+    pub(crate) layers: Option<usize>,
 }

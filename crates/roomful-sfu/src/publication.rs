@@ -9,6 +9,7 @@ use crate::demand::Demand;
 use crate::egress::inner::TOLERANCE;
 use crate::egress::{FrameRate, InnerWish, Layer, MediaKind, Wanted};
 use crate::ids::{ParticipantId, TrackSid};
+use crate::link::TrackFacts;
 use crate::media::TrackKey;
 use crate::room::Spread;
 use crate::signalling::Wishes;
@@ -41,7 +42,7 @@ pub(crate) struct Publication {
     pub(crate) demand: Demand,
     /// Where else in the room it is wanted, or comes from.
     pub(crate) spread: Spread,
-    /// Its further codecs. Those of a publication from elsewhere are not known here.
+    /// Its further codecs.
     pub(crate) further: Vec<Variant>,
 }
 
@@ -72,7 +73,8 @@ impl Publication {
 
     /// A publication of somebody in another part of the room. Its media comes over a link; to the media plane it
     /// arrives at a section of its own all the same.
-    pub(crate) fn from_elsewhere(order: u64, info: proto::TrackInfo, layers: usize) -> Self {
+    pub(crate) fn from_elsewhere(order: u64, facts: TrackFacts) -> Self {
+        let TrackFacts { info, layers, further } = facts;
         let section = Section::from_index(usize::try_from(order).unwrap_or_default());
         Self {
             sid: TrackSid::new(info.sid.as_str()),
@@ -86,7 +88,7 @@ impl Publication {
             any_codec: false,
             demand: Demand::default(),
             spread: Spread::default(),
-            further: Vec::new(),
+            further: further.iter().map(Variant::from_elsewhere).collect(),
         }
     }
 

@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use crate::codecs::Codec;
 use crate::demand::Demand;
 use crate::egress::Layer;
+use crate::link::VariantFacts;
 use crate::media::TrackKey;
 use crate::transport::Section;
 
@@ -40,6 +41,11 @@ impl CodecIndex {
         self.0.checked_sub(1)
     }
 
+    /// The further ones of a publication with so many.
+    pub(crate) fn all_further(further: usize) -> impl Iterator<Item = Self> {
+        (1..=further).map(Self)
+    }
+
     /// Every codec of a publication with so many further ones.
     pub(crate) fn all(further: usize) -> impl Iterator<Item = Self> {
         (0..=further).map(Self)
@@ -56,6 +62,16 @@ impl Variant {
 
     fn new(codec: Codec) -> Self {
         Self { codec, section: None, track: None, layers: 1, demand: Demand::default() }
+    }
+
+    /// One of a publication of somebody in another part of the room, not sent as far as is known.
+    pub(crate) fn from_elsewhere(facts: &VariantFacts) -> Self {
+        Self::new(facts.codec)
+    }
+
+    /// The same as another part has to know it.
+    pub(crate) fn facts(&self) -> VariantFacts {
+        VariantFacts { codec: self.codec, layers: self.section.map(|_| self.layers) }
     }
 
     /// An offer carries it.

@@ -65,8 +65,8 @@ impl Room {
             Told::Gone { .. } => {
                 self.end_appearance(link, &Err(AdministrationError::Unreachable), now);
             }
-            Told::Demand { track, number, level } if self.shows(link, &track) => {
-                self.handle_demand(link, &track, number, level, now);
+            Told::Demand { track, codec, number, level } if self.shows(link, &track) => {
+                self.handle_demand(link, (&track, codec), (number, level), now);
             }
             Told::DataDemand { track, wanted } if self.shows(link, &track) => {
                 self.handle_data_demand(link, &track, wanted);

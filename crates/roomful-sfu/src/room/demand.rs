@@ -33,8 +33,7 @@ impl Room {
             .map(|(index, _)| (index, self.demanded(publisher, track, index)))
             .collect();
         if is_elsewhere {
-            let level = levels.first().map_or(Level::Nothing, |(_, level)| *level);
-            return self.ask_elsewhere(publisher, track, level, now);
+            return self.ask_elsewhere(publisher, track, &levels, now);
         }
         let Some(owner) = self.participants.get_mut(&publisher) else { return };
         let Some(publication) = owner.publications.get_mut(track) else { return };
@@ -64,7 +63,7 @@ impl Room {
         }
     }
 
-    /// The most that any subscriber wants of one codec of a track. Other parts of the room get the first alone.
+    /// The most that any subscriber wants of one codec of a track, here or elsewhere.
     pub(super) fn demanded(
         &self,
         publisher: ParticipantId,
@@ -73,10 +72,7 @@ impl Room {
     ) -> Level {
         let Some(owner) = self.participants.get(&publisher) else { return Level::Nothing };
         let Some(publication) = owner.publications.get(track) else { return Level::Nothing };
-        let mut most = match index {
-            CodecIndex::FIRST => publication.spread.most_wanted(),
-            _ => Level::Nothing,
-        };
+        let mut most = publication.spread.most_wanted(index);
         for subscriber in &publication.subscribers {
             let subscription =
                 self.participants.get(subscriber).and_then(|one| one.subscriptions.get(track));

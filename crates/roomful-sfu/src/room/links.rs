@@ -15,10 +15,9 @@ use super::{Room, RoomOutput};
 use crate::administration::{AdministrationError, RequestId};
 use crate::clock::WallClock;
 use crate::ids::{Origin, ParticipantId, ParticipantSid};
-use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told, TrackFacts};
+use crate::link::{Introduction, LinkId, LinkMedia, LinkTrack, MemberFacts, Told};
 use crate::liveness::Presence;
 use crate::media::PathQuality;
-use crate::participant::Participant;
 use crate::room_policy::{NoticePolicy, RoomPlan, RoomPolicy};
 use crate::signalling::Change;
 
@@ -157,8 +156,8 @@ impl Room {
                 self.forward_data_from_link(link, &track, &packet, now);
             }
             Told::DataDemand { track, wanted } => self.handle_data_demand(link, &track, wanted),
-            Told::Demand { track, number, level } => {
-                self.handle_demand(link, &track, number, level, now);
+            Told::Demand { track, codec, number, level } => {
+                self.handle_demand(link, (&track, codec), (number, level), now);
             }
             Told::Fetch { asker, request } => self.fetch_for(link, asker, request),
             Told::Fetched { asker, outcome } => self.handle_fetched(asker, outcome),
@@ -369,7 +368,7 @@ impl Room {
         let mut unwanted = Vec::new();
         for participant in self.participants.values_mut() {
             for publication in participant.publications.values_mut() {
-                if publication.spread.wanted.remove(&link).is_some() {
+                if publication.spread.forget(link) {
                     unwanted.push((participant.id, publication.sid.clone()));
                 }
             }
@@ -378,25 +377,5 @@ impl Room {
             self.reconsider_demand(publisher, &track, now);
         }
         self.forget_data_link(link);
-    }
-}
-
-impl MemberFacts {
-    pub(super) fn of(participant: &Participant) -> Self {
-        let announced = participant.publications.values().filter(|one| one.section.is_some());
-        let tracks = announced
-            .map(|one| TrackFacts { info: one.info.clone(), layers: one.layers() })
-            .collect();
-        Self {
-            profile: proto::ParticipantInfo {
-                is_publisher: participant.is_publisher(),
-                ..participant.profile.clone()
-            },
-            permissions: participant.grant.permissions.clone(),
-            audience: participant.access.audience.clone(),
-            presence: participant.liveness.told,
-            tracks,
-            data_tracks: participant.data.tracks.infos(),
-        }
     }
 }

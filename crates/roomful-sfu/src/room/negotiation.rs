@@ -149,7 +149,7 @@ impl Room {
             self.media.remove_track(*track);
         }
         let Some(participant) = self.participants.get_mut(&from) else { return false };
-        let mut waited_for = Vec::new();
+        let (mut waited_for, mut carried) = (Vec::new(), Vec::new());
         for offer in offered.iter().filter(|offer| offer.sends) {
             let Some((sid, index)) = participant.bind_publication(offer) else { continue };
             let Some(bound) = participant.publications.get_mut(&sid) else { continue };
@@ -160,10 +160,15 @@ impl Room {
                 None => bound.track = Some(track),
             }
             waited_for.extend(bound.subscribers.iter().map(|id| (*id, bound.sid.clone())));
+            carried.push((sid, index));
             changed = true;
+        }
+        for (track, index) in carried {
+            self.connect_links(from, &track, index);
         }
         if !stopped.is_empty() {
             self.end_feeds_of(&stopped, now);
+            self.tell_other_parts_about(from, now);
         }
         for (subscriber, track) in waited_for {
             self.apply_wishes(subscriber, &track, now);
@@ -188,7 +193,7 @@ impl Room {
     }
 
     /// These stopped: whoever received one waits for it again, in a section that shows its end first.
-    fn end_feeds_of(&mut self, stopped: &[TrackKey], now: Instant) {
+    pub(super) fn end_feeds_of(&mut self, stopped: &[TrackKey], now: Instant) {
         let mut waiting = Vec::new();
         for participant in self.participants.values_mut() {
             let mut released = Vec::new();

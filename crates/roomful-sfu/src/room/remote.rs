@@ -12,12 +12,13 @@ use super::{Room, RosterBudget};
 use crate::audience::Audience;
 use crate::client::Client;
 use crate::ids::{Identity, ParticipantId, ParticipantSid, TrackSid};
-use crate::link::{LinkId, MemberFacts, TrackFacts};
+use crate::link::{LinkId, MemberFacts, TrackFacts, VariantFacts};
 use crate::liveness::Liveness;
 use crate::participant::{Access, DataState, Negotiation, Participant, Whereabouts};
 use crate::publication::Publication;
 use crate::subscription::ReceivingSections;
 use crate::token::Grant;
+use crate::variant::{CodecIndex, Variant};
 
 /// The order in which people came, the same in every part: when, then by sid.
 type Order = (i64, String);
@@ -55,7 +56,7 @@ impl Room {
         let (participant, tracks, data_tracks) = self.member(id, link, facts, now);
         self.participants.insert(id, participant);
         for track in tracks {
-            self.add_track_of_member(id, track);
+            self.add_track_of_member(id, track, now);
         }
         self.update_data_tracks_of_member(id, data_tracks);
         self.arrange_end(now);
@@ -127,7 +128,7 @@ impl Room {
             if published.contains(&sid) {
                 self.update_track_of_member(id, &sid, track, now);
             } else {
-                self.add_track_of_member(id, track);
+                self.add_track_of_member(id, track, now);
                 any_new = true;
             }
         }
@@ -155,15 +156,18 @@ impl Room {
         self.launch_for_publisher(id);
     }
 
-    fn add_track_of_member(&mut self, id: ParticipantId, track: TrackFacts) {
+    fn add_track_of_member(&mut self, id: ParticipantId, track: TrackFacts, now: Instant) {
         let Some(participant) = self.participants.get_mut(&id) else { return };
         let order = participant.publications.values().map(|one| one.order + 1).max().unwrap_or(0);
-        let mut publication = Publication::from_elsewhere(order, track.info, track.layers);
+        let further = track.further.clone();
+        let mut publication = Publication::from_elsewhere(order, track);
         let Some(section) = publication.section else { return };
         let key = self.media.add_track(participant.session, publication.kind(), section);
         self.media.set_muted(key, publication.info.muted);
         publication.track = Some(key);
-        participant.publications.insert(publication.sid.clone(), publication);
+        let sid = publication.sid.clone();
+        participant.publications.insert(sid.clone(), publication);
+        self.update_variants_of_member(id, &sid, &further, now);
     }
 
     fn update_track_of_member(
@@ -178,7 +182,7 @@ impl Room {
         let changes_mute = publication.info.muted != track.info.muted;
         publication.info = track.info;
         publication.set_layers(track.layers);
-        if let Some(key) = publication.track {
+        for key in publication.tracks() {
             self.media.set_muted(key, publication.info.muted);
         }
         let subscribers = publication.subscribers.clone();
@@ -186,6 +190,53 @@ impl Room {
             for subscriber in subscribers {
                 self.apply_wishes(subscriber, sid, now);
             }
+        }
+        self.update_variants_of_member(id, sid, &track.further, now);
+    }
+
+    /// The further codecs of a track are sent so now: packets of those that are sent are expected, those of others end.
+    fn update_variants_of_member(
+        &mut self,
+        id: ParticipantId,
+        sid: &TrackSid,
+        further: &[VariantFacts],
+        now: Instant,
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else { return };
+        let Some(publication) = participant.publications.get_mut(sid) else { return };
+        // Nothing arrives there, of any codec: it comes over the link.
+        let Some(section) = publication.section else { return };
+        let (kind, muted) = (publication.kind(), publication.info.muted);
+        let (mut begun, mut stopped) = (Vec::new(), Vec::new());
+        for (codec, facts) in CodecIndex::all_further(further.len()).zip(further) {
+            let Some(variant) = publication.variant_mut(codec) else { break };
+            match (facts.layers, variant.track) {
+                (Some(layers), None) => {
+                    variant.bind(section, layers);
+                    let key = self.media.add_track(participant.session, kind, section);
+                    self.media.set_muted(key, muted);
+                    variant.track = Some(key);
+                    begun.push(codec);
+                }
+                (Some(layers), Some(_)) => variant.bind(section, layers),
+                (None, _) => {
+                    variant.section = None;
+                    stopped.extend(variant.track.take());
+                }
+            }
+        }
+        let subscribers = publication.subscribers.clone();
+        for codec in &begun {
+            self.connect_links(id, sid, *codec);
+        }
+        for track in &stopped {
+            self.media.remove_track(*track);
+        }
+        if !stopped.is_empty() {
+            self.end_feeds_of(&stopped, now);
+        }
+        for subscriber in subscribers.iter().filter(|_| !begun.is_empty()) {
+            self.apply_wishes(*subscriber, sid, now);
         }
     }
 
@@ -212,6 +263,30 @@ impl Room {
             if is_here {
                 self.remove(id, DisconnectReason::JoinFailure, Some(Action::Disconnect), now);
             }
+        }
+    }
+}
+
+impl MemberFacts {
+    pub(super) fn of(participant: &Participant) -> Self {
+        let announced = participant.publications.values().filter(|one| one.section.is_some());
+        let tracks = announced
+            .map(|one| TrackFacts {
+                info: one.info.clone(),
+                layers: one.layers(),
+                further: one.further.iter().map(Variant::facts).collect(),
+            })
+            .collect();
+        Self {
+            profile: proto::ParticipantInfo {
+                is_publisher: participant.is_publisher(),
+                ..participant.profile.clone()
+            },
+            permissions: participant.grant.permissions.clone(),
+            audience: participant.access.audience.clone(),
+            presence: participant.liveness.told,
+            tracks,
+            data_tracks: participant.data.tracks.infos(),
         }
     }
 }

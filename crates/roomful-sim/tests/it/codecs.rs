@@ -8,7 +8,7 @@ use roomful_sim::{ClientId, JoinOptions, TrackPlan, VideoCodecs, World};
 
 use crate::calls::*;
 
-fn with_video(world: &mut World, name: &str, video: VideoCodecs) -> ClientId {
+pub(crate) fn with_video(world: &mut World, name: &str, video: VideoCodecs) -> ClientId {
     let options = JoinOptions { video, ..JoinOptions::default() };
     let id = world.add_client(name, "garden", options);
     connected(world, id);
@@ -16,7 +16,7 @@ fn with_video(world: &mut World, name: &str, video: VideoCodecs) -> ClientId {
 }
 
 /// The tracks that somebody was told it cannot have, and why.
-fn refused(world: &World, id: ClientId) -> Vec<(String, SubscriptionError)> {
+pub(crate) fn refused(world: &World, id: ClientId) -> Vec<(String, SubscriptionError)> {
     let heard = world.client(id).heard().iter();
     heard
         .filter_map(|heard| match heard {
@@ -27,7 +27,7 @@ fn refused(world: &World, id: ClientId) -> Vec<(String, SubscriptionError)> {
 }
 
 /// In which codecs somebody was told last to send its video, and whether at all.
-fn wanted(world: &World, id: ClientId) -> Vec<(String, bool)> {
+pub(crate) fn wanted(world: &World, id: ClientId) -> Vec<(String, bool)> {
     let last = world.client(id).heard().iter().rev().find_map(|heard| match heard {
         Response::SubscribedQualityUpdate(told) => Some(told.subscribed_codecs.clone()),
         _ => None,
@@ -36,12 +36,12 @@ fn wanted(world: &World, id: ClientId) -> Vec<(String, bool)> {
     last.unwrap_or_default().iter().map(|one| (one.codec.clone(), any(one))).collect()
 }
 
-fn codecs(h264: bool, vp8: bool) -> [(String, bool); 2] {
+pub(crate) fn codecs(h264: bool, vp8: bool) -> [(String, bool); 2] {
     [("h264".into(), h264), ("vp8".into(), vp8)]
 }
 
 #[test]
-fn a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then() {
+pub(crate) fn a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then() {
     let mut world = World::new(505).unwrap();
     let ann = with_video(&mut world, "ann", VideoCodecs::Both);
     let camera = publish(&mut world, ann, TrackPlan::H264Camera);

@@ -15,9 +15,10 @@ use roomful_sfu::token::Grant;
 use roomful_sfu::{NoticePolicy, RoomPolicy, SfuEvent};
 use roomful_sim::client::{Channel, TrackKey};
 use roomful_sim::world::DEFAULT_LATENCY;
-use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, World};
+use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, VideoCodecs, World};
 
 use crate::calls::*;
+use crate::codecs::{wanted, with_video};
 
 type Outcome = Result<Reply, AdministrationError>;
 
@@ -369,6 +370,22 @@ pub(crate) fn a_publisher_sends_what_any_room_wants_of_it() {
     world.act(cy, |client, _| client.leave());
     world.run(7 * SECOND);
     assert_eq!(sent(&world), [false, false, false]);
+}
+
+#[test]
+pub(crate) fn a_guest_sends_the_codec_that_somebody_in_its_other_room_needs() {
+    let mut world = world(632, RoomPolicy::default());
+    let ann = with_video(&mut world, "ann", VideoCodecs::Both);
+    let camera = publish(&mut world, ann, TrackPlan::H264Camera);
+    let cy = join(&mut world, "cy", "attic");
+    world.run(SECOND);
+    forward(&mut world, "ann").unwrap();
+    world.run(SECOND);
+    assert_eq!(wanted(&world, ann).last(), Some(&("vp8".to_owned(), true)));
+    world.act(ann, |client, now| client.publish_backup(camera, now)).unwrap();
+    world.run(2 * SECOND);
+    assert!(log(&world, cy, ann, camera.0).whole_frames().count() > 15);
+    assert_eq!(world.take_violations(), Vec::<String>::new());
 }
 
 #[test]

@@ -11,9 +11,10 @@ use roomful_sfu::token::Grant;
 use roomful_sfu::{NoticePolicy, RoomPolicy};
 use roomful_sim::client::TrackKey;
 use roomful_sim::world::{DEFAULT_LATENCY, Spread};
-use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, World};
+use roomful_sim::{ClientId, Conditions, JoinOptions, TrackPlan, VideoCodecs, World};
 
 use crate::calls::*;
+use crate::codecs::{codecs, refused, wanted, with_video};
 
 /// Asks claims of other modules of rooms in so many parts.
 macro_rules! hold_in_parts {
@@ -43,6 +44,7 @@ hold_in_parts! { 2:
         two_hundred_random_transitions_break_no_invariant_seed_3,
     }
     codecs {
+        a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then,
         whoever_cannot_decode_a_track_is_told_once_and_gets_the_others,
         whoever_declined_a_track_does_not_get_it_with_the_publishers_next_one,
     }
@@ -72,6 +74,7 @@ hold_in_parts! { 2:
         the_room_of_a_guest_has_no_power_over_it,
         who_may_receive_a_guest_is_for_the_guest_to_say,
         a_publisher_sends_what_any_room_wants_of_it,
+        a_guest_sends_the_codec_that_somebody_in_its_other_room_needs,
         a_guest_that_resumes_is_one_all_the_while,
         a_guest_takes_a_place_and_a_name_and_keeps_the_room_open_until_it_leaves,
         applications_are_told_of_a_guest_as_of_anyone,
@@ -143,6 +146,14 @@ hold_in_parts! { 2:
     speakers {
         who_begins_to_talk_is_marked_within_200_ms_and_who_stops_soon_after,
         who_mutes_or_leaves_while_talking_stops_being_marked,
+    }
+}
+
+mod over_three {
+    hold_in_parts! { 3:
+        codecs {
+            a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then,
+        }
     }
 }
 
@@ -313,6 +324,43 @@ fn a_flood_of_changes_of_mind_crosses_a_link_as_a_trickle() {
     world.run(2 * SECOND);
     world.check_invariants(SOON).unwrap();
     assert_flows(&mut world, &ids);
+}
+
+#[test]
+fn each_codec_crosses_links_for_those_who_get_it_and_for_nobody_else() {
+    let _spread = Spread::over(3);
+    let mut world = World::new(409).unwrap();
+    // Over the home, from one other part to another: only those in the last need the second codec.
+    let home = with_video(&mut world, "zoe", VideoCodecs::H264);
+    let ann = with_video(&mut world, "ann", VideoCodecs::Both);
+    let camera = publish(&mut world, ann, TrackPlan::H264Camera);
+    world.run(SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, false));
+    let far = join(&mut world, "bob", "garden");
+    world.run(SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, true));
+    assert_eq!(refused(&world, far), []);
+    let backup = world.act(ann, |client, now| client.publish_backup(camera, now)).unwrap();
+    world.run(2 * SECOND);
+    assert!(log(&world, far, ann, camera.0).whole_frames().count() > 15);
+    assert_eq!(log(&world, home, ann, camera.0).packets, 0, "the home has the first");
+
+    world.act(ann, |client, now| client.unpublish(backup, now));
+    world.run(2 * SECOND);
+    let before = log(&world, far, ann, camera.0).packets;
+    world.act(ann, |client, now| client.publish_backup(camera, now)).unwrap();
+    world.run(2 * SECOND);
+    assert!(log(&world, far, ann, camera.0).packets > before + 15, "it stopped and began again");
+
+    let track = sid(&world, ann, camera);
+    world.act(far, |client, _| client.subscribe(&[&track], false));
+    world.run(2 * SECOND);
+    let before = world.link_packets();
+    world.run(SECOND);
+    assert_eq!(world.link_packets(), before, "it still comes in, and nobody elsewhere gets it");
+    world.run(5 * SECOND);
+    assert_eq!(wanted(&world, ann), codecs(true, false));
+    assert_eq!(world.take_violations(), Vec::<String>::new());
 }
 
 #[test]
