@@ -123,8 +123,12 @@ impl AgentsTask {
         clock: WallClock,
         seed: Seed,
         rooms: Rooms,
+        target_load: Option<f32>,
     ) -> JoinHandle<()> {
-        let agencies = Agencies::new(keys, clock, seed, Instant::now());
+        let mut agencies = Agencies::new(keys, clock, seed, Instant::now());
+        if let Some(load) = target_load {
+            agencies.set_target_load(load);
+        }
         let office = Office { agencies, lines: BTreeMap::new(), rooms };
         tokio::spawn(office.run(self.0))
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use livekit_protocol::IceServer;
 use roomful_sfu::RoomPolicy;
-use roomful_sfu::token::{ApiKey, ApiKeys, ApiSecret};
+use roomful_sfu::token::ApiKeys;
 
 pub use crate::http::Limit;
 pub use flags::Flags;
@@ -19,8 +19,10 @@ pub use webhook::WebhookConfig;
 
 use file::FileConfig;
 
+mod environment;
 mod file;
 mod flags;
+mod keys;
 mod offered;
 mod rooms;
 mod schema;
@@ -48,10 +50,6 @@ const DEFAULT_MAX_CONNECTIONS: NonZeroU32 =
 /// Joins a second of one public address unless told otherwise, and ten times as many at once: half of what one core does.
 /// More lets somebody with a valid token keep a core busy alone, fewer keeps an office waiting that comes back as one.
 const DEFAULT_JOINS_OF_ONE: NonZeroU32 = NonZeroU32::new(100).expect("a hundred is not zero");
-
-/// Shortest API secret accepted without a warning, in bytes: the output length of the hash behind
-/// HS256, below which a stolen token can be attacked offline (RFC 7518 §3.2).
-const STRONG_SECRET_BYTES: usize = 32;
 
 /// Who may join through the built-in page, without a token of the operator's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +88,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Whom to tell what happens in rooms.
     pub webhooks: Option<WebhookConfig>,
+    /// Agents are sent only where an agency has less load than this; `None` for the default.
+    pub agents_target_load: Option<f32>,
     /// What is logged and how.
     pub logging: LoggingConfig,
     /// What the operator should know about the configuration, to be logged once.
@@ -157,18 +157,27 @@ impl Spreading {
 }
 
 impl Config {
-    /// Reads the file that `flags` names and lays `flags` (the environment is in them) over it.
+    /// Reads the file that `flags` names, lays LiveKit's variables of the environment over it, and `flags` (other
+    /// variables are in them) over those.
     pub fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
-        let (file, mut warnings) = match &flags.config {
+        Self::from_settings(flags, environment::variables())
+    }
+
+    fn from_settings(
+        flags: Flags,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (mut file, mut warnings) = match &flags.config {
             Some(path) => FileConfig::read(path)?,
             None => FileConfig::read_text(flags.livekit_config.as_deref())?,
         };
+        environment::lay_over(&mut file, variables, &mut warnings)?;
         let rtc = file.rtc.unwrap_or_default();
         let data = rtc.data_policy();
         let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());
         let workers = flags.workers.or(file.workers);
         let workers = fit_workers(workers, udp_ports, &mut warnings)?;
-        let keys = read_keys(&flags, file.keys, &mut warnings)?;
+        let keys = keys::read(&flags, file.keys, file.key_file.as_deref(), &mut warnings)?;
         let node_ip = flags.node_ip.or(rtc.node_ip);
         let use_external_ip = flags.use_external_ip.or(rtc.use_external_ip) == Some(true);
         let stun_servers = if use_external_ip && node_ip.is_none() {
@@ -210,6 +219,7 @@ impl Config {
             workers,
             rooms,
             webhooks,
+            agents_target_load: file.agents.unwrap_or_default().target_load()?,
             spreading,
             max_connections,
             connections_of_one: Limit::new(
@@ -232,7 +242,12 @@ impl Config {
                     .unwrap_or(false),
             },
             logging: LoggingConfig {
-                level: flags.log_level.or(logging.level).unwrap_or_default().into(),
+                level: flags
+                    .log_level
+                    .or(file.log_level)
+                    .or(logging.level)
+                    .unwrap_or_default()
+                    .into(),
                 json: flags.log_json.or(logging.json).unwrap_or(false),
             },
             warnings,
@@ -309,37 +324,6 @@ fn fit_workers(
         }
         None => Ok(cores),
     }
-}
-
-/// `--keys` (or `ROOMFUL_KEYS`) wins over `LIVEKIT_KEYS`, which wins over the file.
-fn read_keys(
-    flags: &Flags,
-    file: Option<std::collections::BTreeMap<String, String>>,
-    warnings: &mut Vec<String>,
-) -> Result<ApiKeys, ConfigError> {
-    let pairs = match (&flags.keys, &flags.livekit_keys) {
-        (Some(pairs), _) => values::parse_keys(pairs)
-            .map_err(|error| ConfigError::new(format!("--keys (ROOMFUL_KEYS): {error}")))?,
-        (None, Some(pairs)) => values::parse_keys(pairs)
-            .map_err(|error| ConfigError::new(format!("LIVEKIT_KEYS: {error}")))?,
-        (None, None) => file.unwrap_or_default().into_iter().collect(),
-    };
-    let mut keys = ApiKeys::default();
-    for (key, secret) in pairs {
-        if key.is_empty() || secret.is_empty() {
-            return Err(ConfigError::new("keys: neither a key nor its secret may be empty"));
-        }
-        let secret = ApiSecret::new(secret);
-        if secret.byte_len() < STRONG_SECRET_BYTES {
-            warnings.push(format!(
-                "the secret of API key {key:?} has {} characters: use at least \
-                 {STRONG_SECRET_BYTES}, so that nobody finds it by trying",
-                secret.byte_len(),
-            ));
-        }
-        keys.insert(ApiKey::new(key), secret);
-    }
-    Ok(keys)
 }
 
 /// Every address of this machine unless told otherwise.

@@ -48,6 +48,7 @@ pub struct Server {
     /// What tells applications; ends after the workers.
     webhooks: Option<JoinHandle<()>>,
     agents: (AgentsHandle, AgentsTask),
+    agents_target_load: Option<f32>,
 }
 
 impl Server {
@@ -139,6 +140,7 @@ impl Server {
             connections_of_one,
             webhooks,
             agents,
+            agents_target_load: config.agents_target_load,
         })
     }
 
@@ -161,7 +163,8 @@ impl Server {
         }
         let (agents, task) = self.agents;
         let rooms = Rooms { directory: self.directory.clone(), workers: self.workers.clone() };
-        let task = task.start(self.admission.keys.clone(), clock(), random_seed()?, rooms);
+        let keys = self.admission.keys.clone();
+        let task = task.start(keys, clock(), random_seed()?, rooms, self.agents_target_load);
         let app = App::new(self.admission, self.workers.clone(), self.directory, agents.clone());
         let (limit, share) = (self.max_connections, self.connections_of_one);
         let web = Connections::new(http::router(app), limit, share, stopping);

@@ -26,7 +26,7 @@ const REGISTERS_WITHIN: Duration = Duration::from_secs(10);
 /// hangs, shorter passes over one that starts a process first.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// A job is offered only where at least one agency has less load than this: LiveKit's default. Higher gives jobs to agencies
+/// Unless told otherwise, a job is offered only where at least one agency has less load than this: LiveKit's default. Higher gives jobs to agencies
 /// that cannot do them well, lower leaves rooms without agents that could have one.
 const TARGET_LOAD: f32 = 0.7;
 
@@ -48,6 +48,7 @@ pub struct Agencies {
     clock: WallClock,
     server: proto::ServerInfo,
     agencies: BTreeMap<AgencyId, Agency>,
+    target_load: f32,
     pub(super) jobs: BTreeMap<JobKey, Job>,
     pub(super) ids: BTreeMap<JobId, JobKey>,
     last_job: u64,
@@ -100,6 +101,7 @@ impl Agencies {
             clock,
             server: facts.info(),
             agencies: BTreeMap::new(),
+            target_load: TARGET_LOAD,
             jobs: BTreeMap::new(),
             ids: BTreeMap::new(),
             last_job: 0,
@@ -108,6 +110,11 @@ impl Agencies {
             rng,
             now,
         }
+    }
+
+    /// Offers jobs only where at least one agency has less load than this, from 0 to 1.
+    pub fn set_target_load(&mut self, load: f32) {
+        self.target_load = load;
     }
 
     /// An agency connected, and is to register now. That it may was checked.
@@ -224,7 +231,8 @@ impl Agencies {
                 return tracing::warn!("too many jobs of agents run: one is not begun");
             }
             let said = proto::Job { namespace, state: None, ..wanted.clone() };
-            let has_room = |one: &Agency| one.is_available_for(&said) && one.load < TARGET_LOAD;
+            let has_room =
+                |one: &Agency| one.is_available_for(&said) && one.load < self.target_load;
             if self.agencies.values().any(has_room) {
                 let nobody = Stage::Offered { to: NOBODY, refused: BTreeSet::new() };
                 let key = self.begin(said, nobody);

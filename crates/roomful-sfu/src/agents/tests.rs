@@ -298,6 +298,9 @@ fn a_full_agency_gets_nothing_and_a_busy_one_less() {
     }
     desk.hear(busy, load(f32::NEG_INFINITY));
     assert_eq!(offered_to(&desk.launch(job(JobType::JtRoom, ""))), busy);
+    desk.hear(busy, load(0.7));
+    desk.agencies.set_target_load(0.8);
+    assert_eq!(offered_to(&desk.launch(job(JobType::JtRoom, ""))), busy, "where that is allowed");
 }
 
 #[test]

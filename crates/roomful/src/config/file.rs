@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use roomful_sfu::DataPolicy;
 use serde::Deserialize;
@@ -26,6 +26,7 @@ pub(super) struct FileConfig {
     pub(super) port: Option<u16>,
     pub(super) bind_addresses: Option<Vec<String>>,
     pub(super) keys: Option<BTreeMap<String, String>>,
+    pub(super) key_file: Option<PathBuf>,
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) rtc: Option<FileRtc>,
     pub(super) room: Option<FileRoom>,
@@ -34,6 +35,9 @@ pub(super) struct FileConfig {
     pub(super) page: Option<FilePage>,
     pub(super) webhook: Option<FileWebhook>,
     pub(super) logging: Option<FileLogging>,
+    /// An older place of `logging.level`.
+    pub(super) log_level: Option<LogLevel>,
+    pub(super) agents: Option<FileAgents>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,6 +90,24 @@ pub(super) struct FileFilter {
 #[serde(default)]
 pub(super) struct FilePage {
     pub(super) open: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileAgents {
+    pub(super) target_load: Option<f32>,
+}
+
+impl FileAgents {
+    /// `None`: the default. 0 is LiveKit's word for it.
+    pub(super) fn target_load(&self) -> Result<Option<f32>, ConfigError> {
+        match self.target_load.filter(|load| *load != 0.0) {
+            Some(load) if !(0.0..=1.0).contains(&load) => {
+                Err(ConfigError::new("agents.target_load must be a number from 0 to 1"))
+            }
+            load => Ok(load),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -153,5 +153,6 @@ Examples:
   roomful --config roomful.yaml --log-level=debug
       Settings from a file, flags win over it.
 
-Settings are looked for in this order: flag, environment variable, file, default.
+Settings are looked for in this order: flag, environment variable, file, default. LiveKit's variables work, too:
+NODE_IP, UDP_PORT, and LIVEKIT_RTC_TCP_PORT and the like for keys of the file.
 Ctrl-C (or SIGTERM) ends all calls and exits; a second Ctrl-C exits at once.";

@@ -33,9 +33,9 @@ pub(super) struct FileRoom {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FilePlayoutDelay {
-    enabled: bool,
-    min: u32,
-    max: u32,
+    pub(super) enabled: Option<bool>,
+    pub(super) min: Option<u32>,
+    pub(super) max: Option<u32>,
 }
 
 /// A `RoomConfiguration`. As everywhere in protobuf's JSON, names may be written in either way.
@@ -105,7 +105,7 @@ impl FileRoom {
             auto_create: self.auto_create.unwrap_or(default.auto_create),
             remote_unmute: self.enable_remote_unmute.unwrap_or(default.remote_unmute),
             playout: Playout {
-                delay: self.playout_delay.filter(|delay| delay.enabled).map(FilePlayoutDelay::read),
+                delay: self.playout_delay.and_then(FilePlayoutDelay::read),
                 in_step: self.sync_streams.unwrap_or(false),
             },
             enabled_codecs: enabled_codecs(&self.enabled_codecs.unwrap_or_default(), warnings),
@@ -124,8 +124,10 @@ impl FileRoom {
 }
 
 impl FilePlayoutDelay {
-    fn read(self) -> PlayoutDelay {
-        PlayoutDelay::from_millis(self.min, self.max)
+    /// `None` where it is not switched on.
+    fn read(self) -> Option<PlayoutDelay> {
+        let (min, max) = (self.min.unwrap_or_default(), self.max.unwrap_or_default());
+        (self.enabled == Some(true)).then(|| PlayoutDelay::from_millis(min, max))
     }
 }
 

@@ -128,6 +128,16 @@ fn likeness(path: &str, known: &str) -> f64 {
     whole.max(strsim::normalized_damerau_levenshtein(&last(path), &last(known)) - 0.05)
 }
 
+/// What the key of that path expects.
+pub(super) fn expects(path: &str) -> &'static str {
+    KEYS.iter().find(|(key, _)| *key == path).map_or("set otherwise", |(_, expects)| expects)
+}
+
+/// What to say about the first key of LiveKit's that `is_key`.
+pub(super) fn livekit_only_by(is_key: impl Fn(&str) -> bool) -> Option<&'static str> {
+    LIVEKIT_ONLY.iter().find(|(key, _)| is_key(key)).map(|(_, remedy)| *remedy)
+}
+
 /// What to say about a key of LiveKit's, itself or below one in the list.
 fn livekit_only(path: &str) -> Option<&'static str> {
     LIVEKIT_ONLY.iter().find_map(|(key, remedy)| {
@@ -141,6 +151,7 @@ const KEYS: &[(&str, &str)] = &[
     ("port", "a TCP port, for example 7880"),
     ("bind_addresses", "a list of IP addresses, for example [\"127.0.0.1\"]"),
     ("keys", "lines of \"key: secret\", each key once"),
+    ("key_file", "the path of a file with lines of \"key: secret\""),
     ("workers", "a number of threads, at least 1"),
     ("page", "a section: page.open"),
     ("page.open", "true or false"),
@@ -203,10 +214,15 @@ const KEYS: &[(&str, &str)] = &[
     ("webhook.resource_url_notifier", "a section: max_age and max_depth"),
     ("webhook.resource_url_notifier.max_age", "a duration, for example 30s"),
     ("webhook.resource_url_notifier.max_depth", "a number of events, for example 200"),
+    ("agents", "a section: agents.target_load"),
+    ("agents.target_load", "a number from 0 to 1, for example 0.7"),
+    ("log_level", LEVELS),
     ("logging", "a section: logging.level and logging.json"),
-    ("logging.level", "trace, debug, info, warn or error"),
+    ("logging.level", LEVELS),
     ("logging.json", "true or false"),
 ];
+
+const LEVELS: &str = "trace, debug, info, warn or error";
 
 /// Each of its children is a preset, with a name of the operator's choice.
 const PRESETS: &str = "room.room_configurations";
@@ -217,16 +233,15 @@ const FREE: &[&str] = &["keys", "room.room_configurations.*.tags"];
 /// The keys LiveKit has and this server does not act on, with what to do instead, if anything.
 /// They are warnings, not errors, so that a LiveKit configuration starts.
 const LIVEKIT_ONLY: &[(&str, &str)] = &[
-    ("agents", ""),
+    ("agents.enable_user_data_recording", ""),
+    ("agents.enable_user_data_redaction", ""),
     ("api", ""),
     ("audio", ""),
     ("debug_handler", ""),
     ("debug_handler_port", ""),
     ("development", ": without keys the server is open by itself"),
     ("ingress", ""),
-    ("key_file", ": put the pairs under keys, or into LIVEKIT_KEYS"),
     ("limit", ""),
-    ("log_level", ": use logging.level"),
     ("logging.pion_level", ""),
     ("logging.sample", ""),
     ("logging.component_levels", ""),
@@ -276,6 +291,18 @@ const LIVEKIT_ONLY: &[(&str, &str)] = &[
     ("video", ""),
     ("webhook.url_notifier", ": use webhook.resource_url_notifier"),
 ];
+
+/// The keys with one plain value.
+#[cfg(test)]
+pub(super) fn plain_keys() -> impl Iterator<Item = &'static str> {
+    let is_plain = |(path, expects): &&(&str, &str)| {
+        let several = ["a section", "a list", "lines of"];
+        !path.contains('*') && !several.iter().any(|start| expects.starts_with(start))
+    };
+    // Queues of webhooks have no variables in LiveKit either.
+    let keys = KEYS.iter().filter(is_plain).map(|(path, _)| *path);
+    keys.filter(|path| !path.starts_with("webhook.resource_url_notifier."))
+}
 
 /// The shape of the file: maps with the positions of their keys; other values do not matter here.
 enum Node {

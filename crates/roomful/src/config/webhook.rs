@@ -38,7 +38,7 @@ pub struct WebhookConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FileWebhook {
-    api_key: Option<String>,
+    pub(super) api_key: Option<String>,
     urls: Option<Vec<String>>,
     filter_params: Option<FileFilterParams>,
     resource_url_notifier: Option<FileQueue>,

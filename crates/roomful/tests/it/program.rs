@@ -80,6 +80,20 @@ fn the_environment_is_read() {
 }
 
 #[test]
+fn livekits_variables_are_read_and_those_that_are_wrong_named() {
+    for (name, value, expected) in [
+        ("UDP_PORT", "9-3", "UDP_PORT must be a UDP port"),
+        ("LIVEKIT_ROOM_AUTO_CREATE", "perhaps", "LIVEKIT_ROOM_AUTO_CREATE must be true or false"),
+        ("LIVEKIT_KEY_FILE", "/nowhere/keys", "key_file /nowhere/keys"),
+    ] {
+        let output = Command::new(program()).env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn help_names_every_variable_and_no_secret() {
     let output = Command::new(program())
         .arg("--help")
