@@ -6,6 +6,7 @@
 
 pub mod extension;
 mod extensions;
+pub mod red;
 pub mod rtx;
 mod sequence;
 mod writer;

@@ -60,6 +60,11 @@ impl SentStream {
         Self { clock_rate, packets: 0, octets: 0, reports: SentReports::default() }
     }
 
+    /// The stream's timestamps count `clock_rate` Hz from now on: it is coded otherwise.
+    pub fn set_clock_rate(&mut self, clock_rate: u32) {
+        self.clock_rate = clock_rate;
+    }
+
     /// A packet with this much payload, without header and padding, is sent.
     pub fn handle_sent(&mut self, payload_len: usize) {
         self.packets = self.packets.wrapping_add(1);

@@ -103,8 +103,6 @@ impl Client {
     /// Codecs that do not work well in this client, whatever it says. The rules are LiveKit's.
     pub(crate) fn disabled_codecs(&self) -> DisabledCodecs {
         let safari = self.browser_is("safari");
-        let linux = ["linux", "android"].iter().any(|os| self.info.os.eq_ignore_ascii_case(os));
-        let firefox = self.is_firefox();
         let mut disabled = DisabledCodecs::default();
         if safari {
             disabled.everywhere.push(Codec::Av1);
@@ -112,10 +110,21 @@ impl Client {
                 disabled.publishing.push(Codec::Vp9);
             }
         }
-        if firefox && linux {
+        if self.is_firefox() && self.is_on_linux() {
             disabled.publishing.push(Codec::H264);
         }
         disabled
+    }
+
+    /// It plays sound that comes with redundancy. The rule is LiveKit's; what others do not offer is not sent to them
+    /// either.
+    pub(crate) fn plays_redundancy(&self) -> bool {
+        !self.is_firefox() && !self.browser_is("safari")
+    }
+
+    /// It sends in the first codec of an answer (RFC 3264 §6.1). Others send in any of them. The rule is LiveKit's.
+    pub(crate) fn heeds_order(&self) -> bool {
+        !(self.is_firefox() && self.is_on_linux())
     }
 
     /// What is told to the client about itself; nothing where nothing is special.
@@ -134,6 +143,10 @@ impl Client {
 
     fn is_firefox(&self) -> bool {
         self.browser_is("firefox") || self.browser_is("firefox mobile")
+    }
+
+    fn is_on_linux(&self) -> bool {
+        ["linux", "android"].iter().any(|os| self.info.os.eq_ignore_ascii_case(os))
     }
 
     fn browser_is(&self, name: &str) -> bool {
@@ -173,6 +186,15 @@ mod tests {
         assert_eq!(firefox.publishing, [Codec::H264]);
         assert_eq!(browser("firefox", "128.0", "macOS").configuration(), None);
         assert_eq!(browser("chrome", "140", "Linux").configuration(), None);
+    }
+
+    #[test]
+    fn redundancy_goes_to_those_who_play_it() {
+        for name in ["Firefox", "firefox mobile", "Safari"] {
+            assert!(!browser(name, "18.4", "macOS").plays_redundancy());
+        }
+        assert!(browser("chrome", "140", "Linux").plays_redundancy());
+        assert!(client(proto::ClientInfo::default()).plays_redundancy());
     }
 
     #[test]

@@ -7,17 +7,34 @@ pub use crate::egress::codec::Codec;
 
 impl Codec {
     /// Every codec there is, in the order in which they stand in for each other: every browser has VP8, nearly
-    /// every one H.264.
-    pub const ALL: [Self; 5] = [Self::Vp8, Self::H264, Self::Vp9, Self::Av1, Self::Opus];
+    /// every one H.264. Redundancy stands in for nothing, so it is the last.
+    pub const ALL: [Self; 9] = [
+        Self::Vp8,
+        Self::H264,
+        Self::Vp9,
+        Self::Av1,
+        Self::H265,
+        Self::Opus,
+        Self::Pcmu,
+        Self::Pcma,
+        Self::Red,
+    ];
+
+    /// The audio codecs in the order in which LiveKit describes them.
+    const SOUND: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::Opus, Self::Red];
 
     /// The media type, in the spelling LiveKit's clients use.
     pub fn mime(self) -> &'static str {
         match self {
             Self::Vp8 => "video/VP8",
             Self::H264 => "video/H264",
+            Self::H265 => "video/H265",
             Self::Vp9 => "video/VP9",
             Self::Av1 => "video/AV1",
             Self::Opus => "audio/opus",
+            Self::Red => "audio/red",
+            Self::Pcmu => "audio/PCMU",
+            Self::Pcma => "audio/PCMA",
         }
     }
 
@@ -31,7 +48,12 @@ impl Codec {
 
     /// What a track of `kind` may be coded with.
     fn is_of(self, kind: TrackType) -> bool {
-        (kind == TrackType::Audio) == (self == Self::Opus)
+        (kind == TrackType::Audio) == self.is_audio()
+    }
+
+    /// Whether whoever takes `other` can have this: redundancy is taken off for those who do not know it.
+    pub(crate) fn is_taken_by(self, other: Self) -> bool {
+        self == other || (self, other) == (Self::Red, Self::Opus)
     }
 }
 
@@ -40,6 +62,9 @@ impl From<Codec> for proto::Codec {
         Self { mime: codec.mime().to_owned(), fmtp_line: String::new() }
     }
 }
+
+/// What LiveKit calls retransmissions among codecs.
+pub const REPAIRS: &str = "video/rtx";
 
 /// The codecs a room allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +105,26 @@ impl EnabledCodecs {
         self.0.contains(&codec)
     }
 
-    /// As the client is told and as the room is described: video first, for the sake of Flutter clients that read
-    /// only the first kind.
-    pub(crate) fn described(&self) -> Vec<proto::Codec> {
-        self.0.iter().map(|codec| (*codec).into()).collect()
+    /// As a room is described: sound first, as in LiveKit.
+    pub(crate) fn of_room(&self) -> Vec<proto::Codec> {
+        self.sound().chain(self.pictures()).collect()
+    }
+
+    /// As a client is told: video first, for the sake of Flutter clients that read only the first kind.
+    pub(crate) fn of_client(&self) -> Vec<proto::Codec> {
+        self.pictures().chain(self.sound()).collect()
+    }
+
+    fn sound(&self) -> impl Iterator<Item = proto::Codec> {
+        Codec::SOUND.into_iter().filter(|codec| self.contains(*codec)).map(Into::into)
+    }
+
+    /// Retransmissions count as a codec to LiveKit; here every video codec has them.
+    fn pictures(&self) -> impl Iterator<Item = proto::Codec> {
+        let pictures: Vec<Codec> = self.0.iter().copied().filter(|one| !one.is_audio()).collect();
+        let repairs = (!pictures.is_empty())
+            .then(|| proto::Codec { mime: REPAIRS.to_owned(), ..proto::Codec::default() });
+        pictures.into_iter().map(Into::into).chain(repairs)
     }
 
     /// The media type under which a track announced as `name` is published: its own if it may be used, else the
@@ -96,7 +137,7 @@ impl EnabledCodecs {
     }
 }
 
-/// What may be agreed on with one client.
+/// What may be agreed on with one client. Where nothing is said it is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AllowedCodecs {
     /// For what it sends.
@@ -112,6 +153,24 @@ impl AllowedCodecs {
             publishing: enabled.for_publishing(disabled),
             receiving: enabled.for_receiving(disabled),
         }
+    }
+
+    /// The same, where the client is not to receive `codec`.
+    pub(crate) fn without_receiving(mut self, codec: Codec) -> Self {
+        self.receiving.0.retain(|one| *one != codec);
+        self
+    }
+
+    /// The same, where redundancy that is allowed one way is allowed both ways.
+    pub(crate) fn with_redundancy_both_ways(&self) -> Self {
+        let mut allowed = self.clone();
+        for codecs in [&mut allowed.publishing, &mut allowed.receiving] {
+            let either = [&self.publishing, &self.receiving].map(|one| one.contains(Codec::Red));
+            if either.contains(&true) && !codecs.contains(Codec::Red) {
+                codecs.0.push(Codec::Red);
+            }
+        }
+        allowed
     }
 }
 
@@ -148,7 +207,7 @@ mod tests {
         for name in ["vp8", "VP8", "video/vp8", "VIDEO/VP8"] {
             assert_eq!(Codec::of_name(name), Some(Codec::Vp8));
         }
-        assert_eq!(Codec::of_name("h265"), None);
+        assert_eq!(Codec::of_name("h266"), None);
         assert_eq!(Codec::of_name(""), None);
     }
 
@@ -168,10 +227,29 @@ mod tests {
         let disabled =
             DisabledCodecs { everywhere: vec![Codec::Av1], publishing: vec![Codec::Vp8] };
         let left = EnabledCodecs::default().for_publishing(&disabled);
-        assert_eq!(left, EnabledCodecs::new([Codec::H264, Codec::Vp9, Codec::Opus]));
-        assert_eq!(left.described()[0].mime, "video/H264");
+        assert!(!left.contains(Codec::Vp8) && !left.contains(Codec::Av1));
+        assert_eq!(left.of_client()[0].mime, "video/H264");
         let left = EnabledCodecs::default().for_receiving(&disabled);
         assert!(left.contains(Codec::Vp8) && !left.contains(Codec::Av1));
+    }
+
+    #[test]
+    fn codecs_are_told_in_livekits_order() {
+        let mimes = |codecs: Vec<proto::Codec>| {
+            codecs.into_iter().map(|codec| codec.mime).collect::<Vec<_>>().join(" ")
+        };
+        let sound = "audio/PCMU audio/PCMA audio/opus audio/red";
+        let pictures = "video/VP8 video/H264 video/VP9 video/AV1 video/H265 video/rtx";
+        let all = EnabledCodecs::default();
+        assert_eq!(mimes(all.of_room()), format!("{sound} {pictures}"));
+        assert_eq!(mimes(all.of_client()), format!("{pictures} {sound}"));
+        assert_eq!(mimes(EnabledCodecs::new([Codec::Opus]).of_client()), "audio/opus");
+    }
+
+    #[test]
+    fn whoever_takes_opus_can_have_what_is_sent_redundantly() {
+        assert!(Codec::Red.is_taken_by(Codec::Opus) && Codec::Red.is_taken_by(Codec::Red));
+        assert!(!Codec::Opus.is_taken_by(Codec::Red) && !Codec::Red.is_taken_by(Codec::Pcmu));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod links;
 mod playout;
 mod quality;
 mod receiving;
+mod recovery;
 mod reports;
 mod ring;
 mod sending;
@@ -245,6 +246,8 @@ impl MediaPlane {
     pub(crate) fn set_muted(&mut self, key: TrackKey, muted: bool) {
         if let Some(track) = self.tracks.get_mut(key) {
             track.muted = muted;
+            // What was said while muted is not recovered.
+            track.recovery.begin_anew();
         }
         if muted {
             self.audibility.forget(key);

@@ -9,6 +9,7 @@ use proto::participant_info::State;
 
 use crate::audience::Audience;
 use crate::client::Client;
+use crate::codecs::{AllowedCodecs, Codec, EnabledCodecs};
 use crate::data_blobs::DataBlobs;
 use crate::data_tracks::DataTracks;
 use crate::ids::{ConnectionId, ParticipantId, TrackSid};
@@ -113,6 +114,15 @@ impl Participant {
         self.profile.is_publisher
             || !self.publications.is_empty()
             || !self.data.tracks.published.is_empty()
+    }
+
+    /// What may be agreed on with it in a room that allows `enabled`.
+    pub(crate) fn allowed_codecs(&self, enabled: &EnabledCodecs) -> AllowedCodecs {
+        let allowed = AllowedCodecs::new(enabled, &self.client.disabled_codecs());
+        match self.client.plays_redundancy() {
+            true => allowed,
+            false => allowed.without_receiving(Codec::Red),
+        }
     }
 
     /// Its transports, if it is connected to this part.

@@ -14,8 +14,8 @@ use crate::media::TrackKey;
 use crate::room::Spread;
 use crate::signalling::Wishes;
 use crate::track_info;
-use crate::transport::Section;
 use crate::transport::offer::OfferedSection;
+use crate::transport::{Section, SentAs};
 use crate::variant::{CodecIndex, Coded, Variant};
 
 /// See the module text.
@@ -38,6 +38,8 @@ pub(crate) struct Publication {
     layers: usize,
     /// Its participant did not say which codec it is coded with: the offer that carries it does.
     any_codec: bool,
+    /// Its participant takes redundancy for sound that names no codec.
+    redundant: bool,
     /// How much of it is wanted, and what its publisher knows of that.
     pub(crate) demand: Demand,
     /// Where else in the room it is wanted, or comes from.
@@ -66,6 +68,7 @@ impl Publication {
             subscribers: BTreeSet::new(),
             layers: 1,
             any_codec: request.simulcast_codecs.iter().all(|named| named.codec.is_empty()),
+            redundant: track_info::takes_redundancy(request),
             demand: Demand::default(),
             spread: Spread::default(),
         }
@@ -86,6 +89,7 @@ impl Publication {
             subscribers: BTreeSet::new(),
             layers: layers.clamp(1, Layer::COUNT),
             any_codec: false,
+            redundant: false,
             demand: Demand::default(),
             spread: Spread::default(),
             further: further.iter().map(Variant::from_elsewhere).collect(),
@@ -125,12 +129,16 @@ impl Publication {
     }
 
     /// An offer carries it: media of `layers` encodings arrives at `section`, for which the codecs `agreed` were
-    /// agreed on. It is coded with the first of them, unless its participant named another one of them before.
+    /// agreed on. It is coded with the first of them, unless its participant named another one of them before; sound with
+    /// redundancy, if that was agreed on and its participant did not decline it.
     pub(crate) fn bind(&mut self, section: Section, mid: &str, layers: usize, agreed: &[Codec]) {
         self.section = Some(section);
         let named = self.codec().filter(|named| !self.any_codec && agreed.contains(named));
-        if let (None, Some(preferred)) = (named, agreed.first()) {
-            track_info::set_codec(&mut self.info, *preferred);
+        let redundant = self.redundant && agreed.contains(&Codec::Red);
+        let plain = agreed.iter().copied().find(|codec| *codec != Codec::Red);
+        let preferred = redundant.then_some(Codec::Red).or(plain);
+        if let (None, Some(preferred)) = (named, preferred) {
+            track_info::set_codec(&mut self.info, preferred);
             self.further = Variant::named(&self.info);
         }
         self.layers = layers.clamp(1, Layer::COUNT);
@@ -163,6 +171,20 @@ impl Publication {
         if let Some(info) = self.info.codecs.iter_mut().find(is_it) {
             info.mid.clone_from(&offer.mid);
         }
+    }
+
+    /// How each of its sections is to be sent. `alone`: pictures in one codec that the client has no choice of.
+    pub(crate) fn sent(&self, alone: bool) -> impl Iterator<Item = (Section, SentAs)> {
+        let is_audio = self.kind() == MediaKind::Audio;
+        let sent = move |codec| SentAs {
+            codec,
+            alone: alone && !is_audio,
+            stereo: is_audio && track_info::is_stereo(&self.info),
+            silence: is_audio && track_info::is_silent_in_between(&self.info),
+        };
+        let further = self.further.iter().filter_map(|one| Some((one.section?, Some(one.codec))));
+        let all = self.section.map(|section| (section, self.codec())).into_iter().chain(further);
+        all.map(move |(section, codec)| (section, sent(codec)))
     }
 
     /// Whether its media, in any of its codecs, arrives there.

@@ -145,7 +145,7 @@ impl RoomPolicy {
                 self.max_participants,
             ),
             metadata: metadata.clone(),
-            enabled_codecs: self.enabled_codecs.described(),
+            enabled_codecs: self.enabled_codecs.of_room(),
             ..Default::default()
         };
         let delays = (

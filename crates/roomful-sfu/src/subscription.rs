@@ -56,6 +56,8 @@ enum State {
     Ended,
     /// Inactive in an offer to the participant that is not answered yet.
     Ending,
+    /// The participant rejected it: it carries nothing any more (RFC 9429 §5.2.2).
+    Rejected,
 }
 
 impl ReceivingSections {
@@ -105,9 +107,21 @@ impl ReceivingSections {
 
     /// The subscription that `section` carried is over.
     pub(crate) fn release(&mut self, section: Section) {
-        if let Some(released) = self.sections.get_mut(&section) {
+        let kept = self.sections.get_mut(&section).filter(|one| one.state != State::Rejected);
+        if let Some(released) = kept {
             released.state = State::Ended;
         }
+    }
+
+    /// The participant rejected these in its answer. Returns the tracks they carried.
+    pub(crate) fn reject(&mut self, rejected: &[Section]) -> Vec<TrackSid> {
+        let mut lost = Vec::new();
+        for section in rejected {
+            let Some(one) = self.sections.get_mut(section) else { continue };
+            lost.extend(one.track().cloned());
+            one.state = State::Rejected;
+        }
+        lost
     }
 
     /// An answer is made: sections whose subscriptions ended are inactive in it, so spare from now on.
@@ -188,7 +202,7 @@ impl ReceivingSection {
     fn track(&self) -> Option<&TrackSid> {
         match &self.state {
             State::Carrying(track) => Some(track),
-            State::Spare | State::Ended | State::Ending => None,
+            State::Spare | State::Ended | State::Ending | State::Rejected => None,
         }
     }
 }
@@ -244,6 +258,23 @@ mod tests {
         assert_eq!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), None);
         sections.handle_accepted();
         assert_eq!(sections.assign(&TrackSid::new("TR_b"), MediaKind::Video), Some(first));
+    }
+
+    #[test]
+    fn a_section_that_was_rejected_is_never_used_again() {
+        let mut sections = ReceivingSections::default();
+        let first = sections.add(MediaKind::Video).unwrap();
+        let track = TrackSid::new("TR_a");
+        sections.assign(&track, MediaKind::Video);
+        sections.handle_offering();
+        assert_eq!(sections.reject(&[first]), std::slice::from_ref(&track));
+        sections.handle_accepted();
+        sections.release(first);
+        assert!(!sections.any_ended() && sections.spare(MediaKind::Video).is_none());
+        let second = sections.add(MediaKind::Video).unwrap();
+        assert_ne!(second, first, "its place is taken");
+        assert_eq!(sections.assign(&track, MediaKind::Video), Some(second));
+        assert_eq!(sections.reject(&[first]), []);
     }
 
     #[test]

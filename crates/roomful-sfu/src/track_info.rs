@@ -92,6 +92,23 @@ pub(crate) fn set_audio_features(info: &mut proto::TrackInfo, features: &[i32]) 
     }
 }
 
+/// Whether sound that names no codec is to be sent with redundancy: unless its publisher declines, or encrypts it, so that
+/// nobody here could tell the blocks apart.
+pub(crate) fn takes_redundancy(request: &proto::AddTrackRequest) -> bool {
+    let is_plain = request.encryption() == proto::encryption::Type::None;
+    request.r#type() == TrackType::Audio && !request.disable_red && is_plain
+}
+
+/// Whether it is sound of two channels.
+pub(crate) fn is_stereo(info: &proto::TrackInfo) -> bool {
+    info.audio_features.contains(&AudioTrackFeature::TfStereo.into())
+}
+
+/// Whether little may be sent of a sound while there is none.
+pub(crate) fn is_silent_in_between(info: &proto::TrackInfo) -> bool {
+    !info.audio_features.contains(&AudioTrackFeature::TfNoDtx.into())
+}
+
 fn codecs(
     request: &proto::AddTrackRequest,
     enabled: &EnabledCodecs,
@@ -113,7 +130,8 @@ fn codecs(
         });
     }
     if request.simulcast_codecs.is_empty() {
-        let mime_type = enabled.mime_for("", kind);
+        let name = if takes_redundancy(request) { Codec::Red.mime() } else { "" };
+        let mime_type = enabled.mime_for(name, kind);
         codecs.push(proto::SimulcastCodecInfo {
             video_layer_mode: layer_mode(&mime_type, kind, Mode::Unused).into(),
             mime_type,
@@ -226,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn sound_is_redundant_unless_its_publisher_declines_encrypts_or_names_something_else() {
+        let voice =
+            proto::AddTrackRequest { r#type: TrackType::Audio.into(), ..Default::default() };
+        let mime = |request: &proto::AddTrackRequest| info(request).mime_type;
+        assert_eq!(mime(&voice), "audio/red");
+        assert_eq!(
+            mime(&proto::AddTrackRequest { disable_red: true, ..voice.clone() }),
+            "audio/opus"
+        );
+        let encryption = proto::encryption::Type::Gcm.into();
+        assert_eq!(mime(&proto::AddTrackRequest { encryption, ..voice.clone() }), "audio/opus");
+        let named = proto::SimulcastCodec { codec: "pcmu".into(), ..Default::default() };
+        let named = proto::AddTrackRequest { simulcast_codecs: vec![named], ..voice };
+        assert_eq!(mime(&named), "audio/PCMU");
+    }
+
+    #[test]
     fn a_codec_that_was_not_named_is_known_when_it_is_offered() {
         let mut info = info(&camera(&[]));
         set_codec(&mut info, Codec::Av1);
@@ -247,7 +282,7 @@ mod tests {
     #[test]
     fn a_codec_that_may_not_be_used_is_replaced_and_named_once() {
         let enabled = EnabledCodecs::new([Codec::Vp8, Codec::Opus]);
-        let info = announced(&TrackSid::new("TR_a"), &camera(&["h265", "av1"]), &enabled);
+        let info = announced(&TrackSid::new("TR_a"), &camera(&["h266", "av1"]), &enabled);
         let mimes: Vec<&str> = info.codecs.iter().map(|codec| codec.mime_type.as_str()).collect();
         assert_eq!(mimes, ["video/VP8"]);
     }

@@ -5,11 +5,14 @@
 //! so each public verb here ends in [`Transport::drain`] and its results wait in [`Transport::poll_output`].
 
 pub(crate) mod answer;
+mod answering;
+mod formats;
 mod keys;
 mod negotiated;
 pub(crate) mod offer;
 pub(crate) mod offering;
 mod path;
+mod preference;
 mod unwanted;
 
 use std::cell::OnceCell;
@@ -26,15 +29,12 @@ use str0m::error::IceError;
 use str0m::rtp::Extension;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
-use crate::codecs::AllowedCodecs;
 use crate::route::{Protocol, Route};
-use answer::{Receiving, StreamLabel, finish_sections, without_receiving};
-use negotiated::NegotiatedSection;
 pub(crate) use negotiated::{Format, Negotiated, OutgoingSsrcs, Payload, SendFormat};
-use offer::{OfferedSection, read_sections};
+use offer::OfferedSection;
 use offering::{Offering, Templates};
 use path::Path;
-use unwanted::without_codecs;
+pub(crate) use preference::SentAs;
 
 /// Makes the transports of one worker: they share a certificate, whose generation costs more than a join.
 pub(crate) struct TransportFactory {
@@ -117,24 +117,6 @@ pub(crate) enum TransportEvent {
     Closed,
     /// A data message arrived.
     Data(Channel, Vec<u8>),
-}
-
-/// Why an offer was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OfferError {
-    #[error("the offer is not valid SDP: {0}")]
-    Malformed(String),
-    #[error("the offer cannot be answered: {0}")]
-    Unacceptable(String),
-    #[error(
-        "the offer has {found} media sections and {MAX_SECTIONS} are allowed: unpublish or unsubscribe first"
-    )]
-    TooManySections { found: usize },
-    #[error(
-        "the answer would have other sections than the offer, which leaves out some of the offer before or has some that \
-         are neither audio, video nor data"
-    )]
-    OtherSections,
 }
 
 /// Bounds what one participant can make the server keep. Every remote track takes a section at a
@@ -235,88 +217,19 @@ impl TransportFactory {
             .set_rtcp_report_interval_audio(NO_REPORTS)
             .set_rtcp_report_interval_video(NO_REPORTS)
             .clear_codecs()
-            .enable_opus(true, false)
+            .enable_opus(true, true)
+            .enable_pcmu(true, false)
+            .enable_pcma(true, false)
             .enable_vp8(true)
             .enable_h264(true)
             .enable_vp9(true)
             .enable_av1(true)
+            .enable_h265(true)
             .build(now)
     }
 }
 
 impl Transport {
-    /// Takes an SDP offer; [`Transport::answer`] then finishes the answer, which agrees on no codec that is not
-    /// `allowed`. Returns its sections.
-    ///
-    /// # Errors
-    /// What is wrong with the offer; the transport goes on with what was negotiated before.
-    pub(crate) fn handle_offer(
-        &mut self,
-        sdp: &str,
-        allowed: &AllowedCodecs,
-    ) -> Result<Vec<OfferedSection>, OfferError> {
-        let offered = read_sections(sdp);
-        if offered.len() > MAX_SECTIONS {
-            return Err(OfferError::TooManySections { found: offered.len() });
-        }
-        let sdp = &without_codecs(sdp, allowed);
-        let offer = str0m::change::SdpOffer::from_sdp_string(&without_receiving(sdp))
-            .map_err(|error| OfferError::Malformed(without_addresses(&error.to_string())))?;
-        let accepted = self.rtc.sdp_api().accept_offer(offer);
-        self.drain();
-        let answer = accepted.map_err(|error| OfferError::Unacceptable(error.to_string()))?;
-        let answer = answer.to_sdp_string();
-        let mut negotiated = Negotiated::read(sdp, &answer);
-        // Each is answered in its place (RFC 8829 §5.3.1): by it they are known from now on.
-        let answered = negotiated.sections.iter().map(|section| &section.mid);
-        if !offered.iter().map(|section| &section.mid).eq(answered) {
-            return Err(OfferError::OtherSections);
-        }
-        self.unlabelled_answer = answer;
-        for (section, offer) in negotiated.sections.iter_mut().zip(&offered) {
-            section.rids.clone_from(&offer.rids);
-            let kept = self.kept_ssrcs(offer);
-            let repairs = section.formats.iter().any(|format| format.repair.is_some());
-            section.outgoing =
-                offer.receives.then(|| kept.unwrap_or_else(|| self.new_ssrcs(repairs)));
-        }
-        self.negotiated = Arc::new(negotiated);
-        self.sections.clone_from(&offered);
-        Ok(offered)
-    }
-
-    /// What the last offer and its answer agreed on.
-    pub(crate) fn negotiated(&self) -> &Arc<Negotiated> {
-        &self.negotiated
-    }
-
-    /// The answer to the last offer, with each receiving section labelled, or inactive without a label. Once: it is
-    /// not kept.
-    pub(crate) fn answer(&mut self, labels: &BTreeMap<Section, StreamLabel>) -> String {
-        let receiving = self.sections.iter().zip(&self.negotiated.sections);
-        let receiving = receiving
-            .filter(|(offered, _)| offered.receives)
-            .map(|(offered, agreed)| {
-                let label = labels.get(&offered.section).cloned();
-                let receiving =
-                    Receiving { sends: offered.sends, stream: label.zip(agreed.outgoing) };
-                (offered.mid.clone(), receiving)
-            })
-            .collect();
-        finish_sections(&std::mem::take(&mut self.unlabelled_answer), &receiving)
-    }
-
-    /// The SSRCs of a section that was negotiated before.
-    fn kept_ssrcs(&self, offered: &OfferedSection) -> Option<OutgoingSsrcs> {
-        let former = self.negotiated.sections.get(offered.section.index())?;
-        former.outgoing.filter(|_| former.mid == offered.mid)
-    }
-
-    fn new_ssrcs(&mut self, repairs: bool) -> OutgoingSsrcs {
-        let media = self.rng.u32(1..);
-        OutgoingSsrcs { media, repair: repairs.then(|| self.rng.u32(1..)) }
-    }
-
     /// The ICE user name under which datagrams for this transport arrive (RFC 8445 §7.3). Changes when an
     /// offer restarts ICE.
     pub(crate) fn local_ufrag(&mut self) -> String {
@@ -348,19 +261,6 @@ impl Transport {
             tracing::debug!(%error, "a transport refuses to go on");
         }
         self.drain();
-    }
-
-    /// What is forwarded in `section` from now on is another stream, with SSRCs of its own in the next answer, or, where
-    /// this server offers, in a later offer.
-    pub(crate) fn renew_stream(&mut self, section: Section) {
-        let repairs = |agreed: &NegotiatedSection| Some(agreed.outgoing?.repair.is_some());
-        let Some(agreed) = self.negotiated.sections.get(section.index()) else { return };
-        let Some(repairs) = repairs(agreed) else { return };
-        let renewed = self.offering.is_none().then(|| self.new_ssrcs(repairs));
-        let negotiated = Arc::make_mut(&mut self.negotiated);
-        if let Some(agreed) = negotiated.sections.get_mut(section.index()) {
-            agreed.outgoing = renewed;
-        }
     }
 
     /// Sends a data message, if it can be sent now or ever.
@@ -481,13 +381,13 @@ impl Transport {
     }
 }
 
-/// What a participant is told of an address. Connections are for the participant to make (RFC 6544 §4.1).
 /// What a parser says, less the line with the place in this process' memory: that is nobody's to know.
 fn without_addresses(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("0x") && !line.trim().is_empty());
     lines.map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
+/// What a participant is told of an address. Connections are for the participant to make (RFC 6544 §4.1).
 fn candidate(protocol: Protocol, address: SocketAddr) -> Result<Candidate, IceError> {
     match protocol {
         Protocol::Udp => Candidate::host(address, "udp"),

@@ -52,6 +52,22 @@ pub enum VideoCodecs {
     Both,
     /// VP8 and VP9.
     Vp9,
+    /// H.265.
+    H265,
+}
+
+/// Which audio codecs a client has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AudioCodecs {
+    /// Opus.
+    #[default]
+    Opus,
+    /// Opus with redundancy, too, as Chromium has it.
+    Redundant,
+    /// Opus and G.711.
+    All,
+    /// G.711, A-law.
+    Pcma,
 }
 
 /// How a client joins.
@@ -63,6 +79,8 @@ pub struct JoinOptions {
     pub manual_subscription: bool,
     /// What it encodes and decodes.
     pub video: VideoCodecs,
+    /// The same of sound.
+    pub audio: AudioCodecs,
     /// How many peer connections it makes.
     pub peer_connections: PeerConnections,
 }
@@ -148,9 +166,9 @@ impl Client {
     pub fn new(options: JoinOptions, address: SocketAddr, seed: u64, now: Instant) -> Self {
         let two = options.peer_connections == PeerConnections::Two;
         let mut client = Self {
-            receiving: two.then(|| Box::new(Receiving::new(options.video, address, now))),
+            receiving: two.then(|| Box::new(Receiving::new(&options, address, now))),
             address,
-            rtc: peer_connection(options.video, now),
+            rtc: peer_connection(&options, now),
             options,
             rtc_timeout: now,
             channels: Vec::new(),
@@ -450,15 +468,19 @@ fn add_candidate(rtc: &mut Rtc, address: SocketAddr) {
     }
 }
 
-fn peer_connection(video: VideoCodecs, now: Instant) -> Rtc {
+fn peer_connection(options: &JoinOptions, now: Instant) -> Rtc {
+    let JoinOptions { video, audio, .. } = options;
     RtcConfig::new()
         .set_rtp_mode(true)
         // As browsers do; by an id that the server would not choose.
         .set_extension(9, Extension::PlayoutDelay)
         .clear_codecs()
-        .enable_opus(true, false)
-        .enable_vp8(video != VideoCodecs::H264)
+        .enable_opus(*audio != AudioCodecs::Pcma, *audio == AudioCodecs::Redundant)
+        .enable_pcmu(*audio == AudioCodecs::All, false)
+        .enable_pcma(matches!(audio, AudioCodecs::All | AudioCodecs::Pcma), false)
+        .enable_vp8(matches!(video, VideoCodecs::Vp8 | VideoCodecs::Both | VideoCodecs::Vp9))
         .enable_h264(matches!(video, VideoCodecs::H264 | VideoCodecs::Both))
-        .enable_vp9(video == VideoCodecs::Vp9)
+        .enable_vp9(*video == VideoCodecs::Vp9)
+        .enable_h265(*video == VideoCodecs::H265)
         .build(now)
 }

@@ -18,7 +18,7 @@ pub mod world;
 
 mod invariants;
 
-pub use client::{Browser, Client, JoinOptions, TrackPlan, VideoCodecs};
+pub use client::{AudioCodecs, Browser, Client, JoinOptions, TrackPlan, VideoCodecs};
 pub use network::{Bitrate, Conditions, Direction};
 pub use plan::{Failure, Plan};
 pub use world::{ClientId, World};

@@ -26,9 +26,10 @@ pub struct Mark {
     pub keyframe: bool,
 }
 
-/// One encoding of a VP8 camera (RFC 7741), with counters that start anywhere.
+/// One encoding of a VP8 camera (RFC 7741), or an H.265 one (RFC 7798), with counters that start anywhere.
 #[derive(Debug)]
 pub struct VideoEncoder {
+    picture: Picture,
     layer: u8,
     seq: u64,
     timestamp: u32,
@@ -40,12 +41,34 @@ pub struct VideoEncoder {
     rng: fastrand::Rng,
 }
 
-/// A microphone: Opus frames of 20 ms (RFC 7587).
+/// A microphone: frames of 20 ms.
 #[derive(Debug)]
 pub struct AudioEncoder {
     seq: u64,
     timestamp: u32,
     frame: u64,
+    /// The last frame.
+    last: Vec<u8>,
+}
+
+/// What sound is coded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sound {
+    /// RFC 7587.
+    Opus,
+    /// The same, with the frame before each (RFC 2198). Opus goes by this payload type.
+    Redundant(u8),
+    /// G.711 (RFC 3551 §4.5.14).
+    G711,
+}
+
+/// What pictures are coded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picture {
+    /// RFC 7741.
+    Vp8,
+    /// RFC 7798.
+    H265,
 }
 
 /// One packet to be written.
@@ -72,8 +95,12 @@ pub struct Content {
     pub is_layered: bool,
 }
 
-/// Ticks of an Opus frame of 20 ms at 48 kHz.
+/// Ticks of a frame of 20 ms at 48 kHz, and at 8 kHz.
 const OPUS_FRAME_TICKS: u32 = 960;
+const G711_FRAME_TICKS: u32 = 160;
+
+/// A block header of redundant audio says that another follows (RFC 2198 §3).
+const FOLLOWS: u8 = 0x80;
 
 /// Clock rate of every video format (RFC 7741 §4.1).
 const VIDEO_CLOCK: u128 = 90_000;
@@ -81,11 +108,16 @@ const VIDEO_CLOCK: u128 = 90_000;
 const MAGIC: [u8; 4] = *b"mark";
 const DESCRIPTOR: usize = 6;
 
+/// Headers of H.265 units (RFC 7798 §1.1.4): video parameters, and a slice that needs others.
+const H265_PARAMETERS: [u8; 2] = [32 << 1, 1];
+const H265_SLICE: [u8; 2] = [1 << 1, 1];
+
 impl VideoEncoder {
     /// An encoder of the layer with this rank, with unrelated counters of its own.
-    pub fn new(layer: u8, seed: u64) -> Self {
+    pub fn new(picture: Picture, layer: u8, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         Self {
+            picture,
             layer,
             // Below 2^15: the other end takes the rollover counter to be 0 (RFC 3711 §3.3.1).
             seq: rng.u64(1..1 << 15),
@@ -148,6 +180,12 @@ impl VideoEncoder {
 
     fn payload(&self, mark: &Mark) -> Vec<u8> {
         let first = mark.index == 0;
+        if self.picture == Picture::H265 {
+            let begins = first && mark.keyframe;
+            let mut payload = if begins { H265_PARAMETERS } else { H265_SLICE }.to_vec();
+            mark.write(&mut payload);
+            return payload;
+        }
         let [high, low] = self.picture_id.to_be_bytes();
         let mut payload = vec![
             0x80 | if first { 0x10 } else { 0 },
@@ -171,14 +209,15 @@ impl AudioEncoder {
     /// A microphone with counters that start anywhere.
     pub fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        Self { seq: rng.u64(1..1 << 15), timestamp: rng.u32(..), frame: 0 }
+        Self { seq: rng.u64(1..1 << 15), timestamp: rng.u32(..), frame: 0, last: Vec::new() }
     }
 
     /// The next packet.
-    pub fn encode(&mut self, publisher: &str, track: &str) -> EncodedPacket {
+    pub fn encode(&mut self, sound: Sound, publisher: &str, track: &str) -> EncodedPacket {
         self.frame += 1;
         self.seq += 1;
-        self.timestamp = self.timestamp.wrapping_add(OPUS_FRAME_TICKS);
+        let ticks = if sound == Sound::G711 { G711_FRAME_TICKS } else { OPUS_FRAME_TICKS };
+        self.timestamp = self.timestamp.wrapping_add(ticks);
         let mut payload = vec![0xfc];
         Mark {
             publisher: publisher.to_owned(),
@@ -190,13 +229,49 @@ impl AudioEncoder {
             keyframe: true,
         }
         .write(&mut payload);
+        let last = std::mem::replace(&mut self.last, payload.clone());
+        if let Sound::Redundant(inside) = sound {
+            payload = with_redundancy(inside, &last, payload);
+        }
         EncodedPacket { seq: self.seq, timestamp: self.timestamp, marker: false, payload }
     }
 }
 
+/// A frame behind the one before it, if there is one (RFC 2198 §3).
+fn with_redundancy(inside: u8, last: &[u8], frame: Vec<u8>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    if !last.is_empty() {
+        let block = OPUS_FRAME_TICKS << 10 | last.len() as u32;
+        payload.push(FOLLOWS | inside);
+        payload.extend(&block.to_be_bytes()[1..]);
+    }
+    payload.push(inside);
+    payload.extend(last);
+    payload.extend(frame);
+    payload
+}
+
+/// The last frame of redundant audio, and the payload type of all its blocks; `None` if they differ, or it is none.
+pub fn without_redundancy(payload: &[u8]) -> Option<(u8, &[u8])> {
+    let (mut at, mut before) = (0, 0);
+    while payload.get(at)? & FOLLOWS != 0 {
+        before +=
+            usize::from(u16::from_be_bytes([*payload.get(at + 2)?, *payload.get(at + 3)?]) & 0x3ff);
+        at += 4;
+    }
+    let inside = *payload.get(at)?;
+    let same = payload[..at].chunks(4).all(|header| header[0] == FOLLOWS | inside);
+    payload.get(at + 1 + before..).filter(|_| same).map(|frame| (inside, frame))
+}
+
 impl Content {
-    /// Reads a payload of a VP8 or VP9 (`video`) or Opus stream; `None` if no virtual publisher made it.
+    /// Reads a payload of a stream of pictures (`video`) or sound; `None` if no virtual publisher made it.
     pub fn parse(payload: &[u8], video: bool) -> Option<Self> {
+        let beyond = |header: &[u8]| payload.strip_prefix(header);
+        let unit = beyond(&H265_PARAMETERS).or_else(|| beyond(&H265_SLICE)).filter(|_| video);
+        if let Some(mark) = unit.and_then(Mark::read) {
+            return Some(Self { mark, picture_id: None, is_layered: false });
+        }
         if !video {
             let mark = Mark::read(payload.get(1..)?)?;
             return Some(Self { mark, picture_id: None, is_layered: false });
@@ -264,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_written_into_a_payload_is_read_from_it() {
-        let mut video = VideoEncoder::new(2, 1);
+        let mut video = VideoEncoder::new(Picture::Vp8, 2, 1);
         for expected in [true, false] {
             let packets = video.encode("PA_a", "TR_b", Duration::from_millis(33));
             for (index, packet) in packets.iter().enumerate() {
@@ -279,8 +354,25 @@ mod tests {
             let content = Content::parse(&packet.payload, true).unwrap();
             assert!(content.is_layered && content.mark.keyframe);
         }
-        let sound = AudioEncoder::new(1).encode("PA_a", "TR_c");
+        let sound = AudioEncoder::new(1).encode(Sound::Opus, "PA_a", "TR_c");
         assert_eq!(Content::parse(&sound.payload, false).unwrap().mark.track, "TR_c");
         assert_eq!(Content::parse(&sound.payload[..9], false), None);
+        let mut h265 = VideoEncoder::new(Picture::H265, 0, 1);
+        let packets = h265.encode("PA_a", "TR_b", Duration::from_millis(33));
+        let content = Content::parse(&packets[0].payload, true).unwrap();
+        assert_eq!((content.mark.keyframe, content.picture_id), (true, None));
+    }
+
+    #[test]
+    fn redundant_audio_ends_in_its_own_frame() {
+        let mut encoder = AudioEncoder::new(1);
+        for expected in 1..4 {
+            let packet = encoder.encode(Sound::Redundant(111), "PA_a", "TR_c");
+            let (inside, frame) = without_redundancy(&packet.payload).unwrap();
+            assert_eq!(inside, 111);
+            assert_eq!(Content::parse(frame, false).unwrap().mark.frame, expected);
+            let is_whole = without_redundancy(&packet.payload[..3]).is_some();
+            assert_eq!(is_whole, expected == 1, "the first has no redundancy");
+        }
     }
 }

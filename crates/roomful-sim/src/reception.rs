@@ -54,6 +54,8 @@ pub struct Stream {
 pub struct TrackLog {
     /// Packets.
     pub packets: u64,
+    /// Those of them that came with redundancy.
+    pub redundant: u64,
     /// When the first one came.
     pub first_at: Option<Instant>,
     /// When the last one came.
@@ -288,11 +290,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::{EncodedPacket, LayeredEncoder, VideoEncoder};
+    use crate::media::{EncodedPacket, LayeredEncoder, Picture, VideoEncoder};
 
     /// Two frames of one camera, a keyframe and another.
     fn camera(layer: u8) -> Vec<EncodedPacket> {
-        let mut encoder = VideoEncoder::new(layer, 7);
+        let mut encoder = VideoEncoder::new(Picture::Vp8, layer, 7);
         let interval = Duration::from_millis(33);
         let mut packets = encoder.encode("PA_a", "TR_b", interval);
         packets.extend(encoder.encode("PA_a", "TR_b", interval));

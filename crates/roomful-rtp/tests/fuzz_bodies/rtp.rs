@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use roomful_rtp::Ssrc;
 use roomful_rtp::rtp::{
-    self, HeaderFields, RtpError, RtpHeader, extension, rtx, write_header, write_padding,
+    self, HeaderFields, RtpError, RtpHeader, extension, red, rtx, write_header, write_padding,
 };
 use roomful_rtp::srtp::{MasterKey, OpenError, Opener, Sealer, SrtpProfile};
 
@@ -30,6 +30,9 @@ pub(crate) fn rtp_seeds() -> Vec<Vec<u8>> {
         packet(&fields(97), &two_byte, b"\0\x01again", 0),
         packet(&fields(96), &one_byte, b"", 255),
     ];
+    // Sound, and that of the two packets before it (RFC 2198).
+    let redundant = b"\xef\0\x78\x03\xef\0\x3c\x03\x6fabcdefown";
+    seeds.push(packet(&fields(63), &[], redundant, 0));
     let mut with_sources = packet(&fields(96), &[], &[9; 20], 3);
     with_sources[0] |= 3;
     seeds.push(with_sources);
@@ -69,6 +72,7 @@ pub(crate) fn rtp_parse(bytes: &[u8]) {
         assert_eq!(rtx::write(&mut out, number, original), Some(payload.len()));
         assert_eq!(out, payload);
     }
+    read_redundant(payload);
     let fields = HeaderFields::from(&header);
     // Elements in the longer form, and padding.
     let mut out = vec![0xaa; bytes.len() * 2 + 300];
@@ -79,6 +83,20 @@ pub(crate) fn rtp_parse(bytes: &[u8]) {
     assert_eq!(HeaderFields::from(&again), fields);
     assert!(again.extensions(&out).eq(elements));
     assert_eq!(again.payload(&out[..len]), Ok(payload));
+}
+
+/// Reads redundant audio; under other names it is the same, and no byte of it is read twice.
+fn read_redundant(payload: &[u8]) {
+    let Ok(read) = red::Red::parse(payload) else { return };
+    let data = read.blocks().map(|block| block.data.len()).sum::<usize>() + read.primary().len();
+    assert_eq!(4 * read.blocks().len() + 1 + data, payload.len());
+    let mut renamed = payload.to_vec();
+    red::set_payload_types(&mut renamed, 96);
+    let again = red::Red::parse(&renamed).unwrap();
+    assert_eq!((again.primary_type(), again.primary()), (96, read.primary()));
+    for (new, old) in again.blocks().zip(read.blocks()) {
+        assert_eq!(new, red::Block { payload_type: 96, ..old });
+    }
 }
 
 /// Reads a value as each of the types it could be; what one accepts it writes the same.

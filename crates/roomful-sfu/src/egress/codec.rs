@@ -4,6 +4,7 @@
 
 mod av1;
 mod h264;
+mod h265;
 pub(super) mod vp8;
 pub(super) mod vp9;
 
@@ -15,12 +16,20 @@ mod tests;
 pub enum Codec {
     /// RFC 7587.
     Opus,
+    /// Opus with the frames of earlier packets (RFC 2198). A codec to signalling, a wrapper to media.
+    Red,
+    /// G.711 µ-law (RFC 3551 §4.5.14).
+    Pcmu,
+    /// G.711 A-law (RFC 3551 §4.5.14).
+    Pcma,
     /// RFC 7741.
     Vp8,
     /// RFC 9628.
     Vp9,
     /// RFC 6184.
     H264,
+    /// RFC 7798.
+    H265,
     /// RTP Payload Format For AV1, v1.0.0 (Alliance for Open Media).
     Av1,
 }
@@ -28,14 +37,16 @@ pub enum Codec {
 impl Codec {
     /// Whether it carries sound.
     pub const fn is_audio(self) -> bool {
-        matches!(self, Self::Opus)
+        matches!(self, Self::Opus | Self::Red | Self::Pcmu | Self::Pcma)
     }
 
-    /// Timestamp units per second: 48 000 for Opus (RFC 7587 §4.1), 90 000 for every video codec.
+    /// Timestamp units per second: 48 000 for Opus (RFC 7587 §4.1), 8 000 for G.711 (RFC 3551 §4.5.14), 90 000 for
+    /// every video codec.
     pub const fn clock_rate(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
+            Self::Opus | Self::Red => 48_000,
+            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::H265 | Self::Av1 => 90_000,
         }
     }
 }
@@ -54,17 +65,18 @@ pub enum Entry {
 /// Whether a decoder can begin with this packet: it is the first of a keyframe, or audio.
 pub fn entry(codec: Codec, payload: &[u8]) -> Entry {
     match codec {
-        Codec::Opus if !payload.is_empty() => Entry::Yes,
+        Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma if !payload.is_empty() => Entry::Yes,
         Codec::Vp8 if vp8::starts_keyframe(payload) => Entry::Yes,
         Codec::Vp9 if vp9::starts_keyframe(payload) => Entry::Yes,
         Codec::Av1 if av1::starts_keyframe(payload) => Entry::Yes,
         Codec::H264 => h264::entry(payload),
-        Codec::Opus | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Entry::No,
+        Codec::H265 => h265::entry(payload),
+        _ => Entry::No,
     }
 }
 
 /// Whether this may be the first packet of a keyframe: what a publication counts and what answers a
 /// keyframe request. Always false for audio.
 pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
-    codec != Codec::Opus && entry(codec, payload) != Entry::No
+    !codec.is_audio() && entry(codec, payload) != Entry::No
 }

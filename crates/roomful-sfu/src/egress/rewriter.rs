@@ -178,7 +178,7 @@ impl Rewriter {
         self.sent.insert(seq);
         let vp8 = match packet.codec {
             Codec::Vp8 => self.vp8.rewrite(packet.payload, newest),
-            Codec::Opus | Codec::Vp9 | Codec::H264 | Codec::Av1 => None,
+            _ => None,
         };
         // The wire carries the low 32 bits.
         OutgoingHeader {

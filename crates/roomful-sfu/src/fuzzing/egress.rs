@@ -20,13 +20,17 @@ pub fn egress_seeds() -> Vec<Vec<u8>> {
     let h264_delta: &[u8] = &[0x7c, 0x81, 0x9a, 1];
     let av1_key: &[u8] = &[0x28, 0x02, 0x12, 0x00, 0x0a, 0x0b, 0, 0, 0];
     let av1_delta: &[u8] = &[0x10, 0x32, 1, 2, 3];
+    let h265_key: &[u8] = &[0x60, 1, 0, 3, 0x40, 1, 1, 0, 3, 0x42, 1, 1, 0, 3, 0x26, 1, 0xaf];
+    let h265_delta: &[u8] = &[0x62, 1, 0x81, 0xd0];
     let streams = [(0, vp8_key, vp8_delta), (1, h264_key, h264_delta), (2, vp9_key, vp9_delta)];
     let layered_key: &[u8] = &[0xae, 0x81, 0x02, 0x10, 0, 0x30, 0, 160, 0, 90, 1, 64, 0, 180, 9];
     let layered_upper: &[u8] = &[0xec, 0x81, 0x03, 0x53, 1, 9, 9];
     let layered = (2, layered_key, layered_upper);
     streams
         .into_iter()
-        .chain([layered, (3, av1_key, av1_delta), (4, &b"opus"[..], &b"more"[..])])
+        .chain([layered])
+        .chain([(3, av1_key, av1_delta), (4, h265_key, h265_delta)])
+        .chain([(5, &b"opus"[..], &b"more"[..])])
         .flat_map(|(codec, key, delta)| {
             let low = [(0, key), (0x80, delta), (0x80, delta)];
             let switch = [(0, key), (0, delta), (0x11, key), (0x20, delta), (0x01, delta)];

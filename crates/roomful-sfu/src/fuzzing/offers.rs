@@ -10,7 +10,7 @@ use crate::route::Protocol;
 use crate::testing::start_of_time;
 use crate::transport::answer::StreamLabel;
 use crate::transport::offering::SectionToOffer;
-use crate::transport::{Beginning, Negotiated, Transport, TransportFactory};
+use crate::transport::{Beginning, Negotiated, SentAs, Transport, TransportFactory};
 
 /// The part before the sections, and a data section.
 pub(super) const DATA_OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -104,8 +104,9 @@ pub fn offer_answer(bytes: &[u8]) {
 
 /// Some of what [`VIDEO`] offers, none of what [`RECEIVING`] does.
 fn few_codecs() -> AllowedCodecs {
-    let enabled = EnabledCodecs::new([Codec::H264, Codec::Opus]);
-    AllowedCodecs { publishing: enabled.clone(), receiving: enabled }
+    let enabled = EnabledCodecs::new([Codec::H264, Codec::Opus, Codec::Red]);
+    let allowed = AllowedCodecs { publishing: enabled.clone(), receiving: enabled };
+    allowed.without_receiving(Codec::Red)
 }
 
 /// Offers data, sound and pictures, and takes each text for an answer, in which the sections 0, 1 and 2 are those. Returns
@@ -165,13 +166,27 @@ fn offers_accepted(bytes: &[u8], allowed: &AllowedCodecs) -> usize {
             .filter(|section| section.receives)
             .map(|section| (section.section, label(&section.mid)))
             .collect();
-        let answer = transport.answer(&labels);
+        let sends = sections.iter().filter(|section| section.sends);
+        let sent =
+            sends.map(|section| (section.section, sent_as(section.section.index()))).collect();
+        let answer = transport.answer(&labels, &sent);
         let answered = answer.lines().filter(|line| line.starts_with("m=")).count();
         assert_eq!(answered, sections.len(), "{answer}");
         while transport.poll_output().is_some() {}
         transport.handle_timeout(now);
     }
     accepted
+}
+
+/// A preference for each section.
+fn sent_as(section: usize) -> SentAs {
+    let codec = Some(Codec::ALL[section % Codec::ALL.len()]);
+    SentAs {
+        codec,
+        alone: !section.is_multiple_of(2),
+        stereo: section.is_multiple_of(3),
+        silence: true,
+    }
 }
 
 /// The texts that are offered.
@@ -194,7 +209,7 @@ fn texts(bytes: &[u8]) -> impl Iterator<Item = String> {
 
 fn label(mid: &str) -> StreamLabel {
     let track = format!("TR_{}", mid.len());
-    StreamLabel { stream: format!("PA_x|{track}"), track, cname: "PA_x".into() }
+    StreamLabel { stream: format!("PA_x|{track}"), track, cname: "PA_x".into(), stereo: true }
 }
 
 #[cfg(test)]

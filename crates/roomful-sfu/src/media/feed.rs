@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use roomful_rtp::Ssrc;
-use roomful_rtp::rtp::{HeaderFields, write_header, write_padding};
+use roomful_rtp::rtp::{HeaderFields, red, write_header, write_padding};
 use roomful_rtp::sender_report::SentStream;
 
 use super::SessionKey;
@@ -15,7 +15,7 @@ use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
 use super::session::MediaSession;
-use crate::egress::{Egress, Forward, IncomingPacket, Layer, MediaKind, Shape, Wanted};
+use crate::egress::{Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, Shape, Wanted};
 use crate::transmit::TransmitBuffer;
 use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 
@@ -98,10 +98,10 @@ impl Feed {
         first_seq: u16,
         now: Instant,
     ) -> Self {
-        // RFC 7587 §4.1, and every video codec's.
-        let clock_rate = match kind {
-            MediaKind::Audio => 48_000,
-            MediaKind::Video => 90_000,
+        // Until it is known what comes.
+        let usual = match kind {
+            MediaKind::Audio => Codec::Opus,
+            MediaKind::Video => Codec::Vp8,
         };
         Self {
             session,
@@ -115,7 +115,7 @@ impl Feed {
             repeats_left: MOST_REPEATS_LEFT,
             is_known: false,
             sending: Sending::default(),
-            stream: SentStream::new(clock_rate),
+            stream: SentStream::new(usual.clock_rate()),
             newest: None,
             keyframe_timer: None,
             delay: None,
@@ -167,6 +167,10 @@ impl Feed {
         };
         let Forward::Send(header) = self.egress.handle_packet(&incoming) else { return Fed::Left };
         let Some(format) = self.send_format(kept.format, session) else { return Fed::Left };
+        // Whoever takes no redundancy gets the packet's own sound.
+        let is_stripped = kept.format.codec == Codec::Red && format.inside.is_none();
+        let payload = if is_stripped { red::primary(payload) } else { Some(payload) };
+        let Some(payload) = payload else { return Fed::Left };
         let outgoing = Outgoing {
             fields: HeaderFields {
                 marker: header.marker,
@@ -183,6 +187,7 @@ impl Feed {
             payload: if header.is_filler { &[] } else { payload },
             padding: if header.is_filler { 0 } else { given.padding },
             vp8: header.vp8,
+            inside: format.inside,
         };
         if !session.send(&outgoing, now, into) {
             return Fed::Left;
@@ -242,6 +247,7 @@ impl Feed {
             payload,
             padding: 0,
             vp8: sent.vp8,
+            inside: None,
         };
         if !session.send(&outgoing, now, into) {
             return Fed::Left;
@@ -259,6 +265,7 @@ impl Feed {
         if self.format_of != Some(format) {
             self.format_of = Some(format);
             self.format = session.negotiated.send_format(self.section, format);
+            self.stream.set_clock_rate(format.codec.clock_rate());
         }
         self.format
     }
@@ -285,6 +292,8 @@ pub(super) struct Outgoing<'a> {
     /// Bytes of padding behind the payload.
     pub(super) padding: u8,
     pub(super) vp8: Option<crate::egress::Vp8Rewrite>,
+    /// What its receiver calls the sound inside, if it is redundant audio.
+    pub(super) inside: Option<u8>,
 }
 
 impl Outgoing<'_> {
@@ -304,6 +313,9 @@ impl Outgoing<'_> {
         body.copy_from_slice(self.payload);
         if let Some(rewrite) = &self.vp8 {
             rewrite.apply(body);
+        }
+        if let Some(inside) = self.inside {
+            red::set_payload_types(body, inside);
         }
         let end = at + self.payload.len();
         match self.padding {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use roomful_rtp::rtp::RtpHeader;
+use roomful_rtp::rtp::red::Red;
 
 use super::audibility::Verdict;
 use super::incoming::Place;
@@ -31,6 +32,10 @@ impl MediaPlane {
             return None;
         };
         let extensions = session.read_extensions(&header, plain, now);
+        if session.is_broken(&header, payload) {
+            self.drops.malformed += 1;
+            return None;
+        }
         let Some((place, codec_payload, format)) = session.place(&header, seq, plain, payload, now)
         else {
             self.drops.unknown += 1;
@@ -102,12 +107,19 @@ impl Arrived<'_> {
 }
 
 impl Track {
-    /// Keeps a packet for everyone who is to get it.
+    /// Keeps a packet for everyone who is to get it, and before it what it brings of lost ones.
     fn take_in(&mut self, packet: &Arrived<'_>) {
         if starts_keyframe(packet.format.codec, packet.payload) {
             self.throttles[packet.layer.index()].handle_keyframe();
         }
         let codec = packet.format.codec;
+        if codec.is_audio() {
+            if !self.recovery.note(packet.seq) {
+                return;
+            }
+            let ring = &mut self.ring;
+            self.recovery.recover(packet, |lost| ring.push(lost, None));
+        }
         let frame = self.layers.observe(codec, packet.timestamp, packet.payload);
         self.ring.push(packet, frame);
     }
@@ -134,6 +146,18 @@ impl MediaSession {
         carried
     }
 
+    /// Whether it is redundant audio that cannot be read, or holds what was not agreed on. What is let in is not checked
+    /// again.
+    fn is_broken(&self, header: &RtpHeader, payload: &[u8]) -> bool {
+        let Some(Payload::Redundant(of)) = self.negotiated.payloads.get(&header.payload_type)
+        else {
+            return false;
+        };
+        Red::parse(payload).map_or(true, |red| {
+            red.primary_type() != *of || red.blocks().any(|block| block.payload_type != *of)
+        })
+    }
+
     /// Which stream a packet belongs to, what of it is payload, and of which format.
     fn place<'a>(
         &mut self,
@@ -144,8 +168,13 @@ impl MediaSession {
         now: Instant,
     ) -> Option<(Place, &'a [u8], Format)> {
         let negotiated = &self.negotiated;
-        match *negotiated.payloads.get(&header.payload_type)? {
-            Payload::Media(format) => {
+        let payload_is = *negotiated.payloads.get(&header.payload_type)?;
+        match payload_is {
+            Payload::Media(_) | Payload::Redundant(_) => {
+                let format = match payload_is {
+                    Payload::Media(format) => format,
+                    _ => Format::RED,
+                };
                 let place = self.incoming.place(header, seq, plain, format, negotiated, now)?;
                 Some((place, payload, format))
             }

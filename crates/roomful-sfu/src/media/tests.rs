@@ -28,6 +28,7 @@ const ANSWER: &str = "m=audio 9 X 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\
     m=audio 9 X 111\r\na=mid:3\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:9 cname:y\r\n";
 
 const SOUND: (u8, u32) = (111, 100);
+const REDUNDANT: (u8, u32) = (63, 100);
 const PICTURES: (u8, u32) = (96, 200);
 
 /// A VP8 keyframe's first packet, and one that goes on (RFC 7741 §4.2, RFC 6386 §9.1).
@@ -66,6 +67,20 @@ impl Stage {
     }
 
     fn join(&mut self, number: u16) -> Client {
+        self.join_with(number, ANSWER)
+    }
+
+    /// One who takes redundant audio, and calls it and the sound inside so.
+    fn join_with_redundancy(&mut self, number: u16, red: u8, opus: u8) -> Client {
+        let rtpmap = "a=rtpmap:111 opus/48000/2\r\n";
+        let both = format!(
+            "a=rtpmap:{opus} opus/48000/2\r\na=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {opus}/{opus}\r\n"
+        );
+        let answer = ANSWER.replace("m=audio 9 X 111", &format!("m=audio 9 X {red} {opus}"));
+        self.join_with(number, &answer.replace(rtpmap, &both))
+    }
+
+    fn join_with(&mut self, number: u16, answer: &str) -> Client {
         let profile = SrtpProfile::AeadAes128Gcm;
         let material = vec![(number % 251) as u8 + 1; profile.exported_len()];
         let own = MasterKeys::from_exported(profile, &material, DtlsRole::Client).unwrap();
@@ -76,7 +91,7 @@ impl Stage {
         let source = SocketAddr::from(([127, 0, 0, 1], 7_882));
         self.plane.set_keys(key, &servers, self.now);
         self.plane.set_path(key, Some(Route::udp(source, address)));
-        self.plane.handle_negotiated(key, Arc::new(Negotiated::read(OFFER, ANSWER)), |_| true);
+        self.plane.handle_negotiated(key, Arc::new(Negotiated::read(OFFER, answer)), |_| true);
         let tracks = [
             self.plane.add_track(key, MediaKind::Audio, Section::from_index(0)),
             self.plane.add_track(key, MediaKind::Video, Section::from_index(1)),
@@ -433,13 +448,100 @@ fn reports_pass_the_publishers_clock_on_with_the_subscribers_timestamps() {
     assert_eq!((info.packets, info.octets), (1, 12));
 }
 
+/// What a client sends as its packet `number`, with the one before it: each frame says its number.
+fn redundant(number: u8) -> Vec<u8> {
+    // As far before it as [`Client::packet`] puts one packet before the next.
+    let offset: u16 = 3_000;
+    vec![0xef, (offset >> 6) as u8, (offset << 2) as u8, 1, 0x6f, number - 1, number]
+}
+
+#[test]
+fn redundant_sound_reaches_each_as_it_takes_it() {
+    let mut stage = Stage::new();
+    let mut ann = stage.join_with_redundancy(1, 63, 111);
+    let mut bob = stage.join_with_redundancy(2, 120, 96);
+    let mut eve = stage.join(3);
+    stage.subscribe(&bob, &ann);
+    stage.subscribe(&eve, &ann);
+    let heard = stage.send(&mut ann, REDUNDANT, &redundant(7)).unwrap();
+    assert_eq!(heard.level, AudioLevel(20));
+    stage.send(&mut ann, SOUND, &[8]);
+    let sent = stage.drain();
+    let [wrapped, plain] = bob.read(&sent).try_into().unwrap();
+    let renamed = [0x80 | 96, redundant(7)[1], redundant(7)[2], 1, 96, 6, 7];
+    assert_eq!((wrapped.payload_type, &wrapped.payload[..]), (120, &renamed[..]));
+    assert_eq!((plain.payload_type, &plain.payload[..]), (96, &[8][..]));
+    let read = eve.read(&sent);
+    assert_eq!(payloads(&read), [[7], [8]]);
+    assert!(read.iter().all(|one| one.payload_type == 111));
+}
+
+#[test]
+fn sound_lost_on_the_way_here_is_taken_out_of_the_next_packet_in_its_place_and_once() {
+    let mut stage = Stage::new();
+    let mut ann = stage.join_with_redundancy(1, 63, 111);
+    let mut bob = stage.join_with_redundancy(2, 63, 111);
+    let mut eve = stage.join(3);
+    stage.subscribe(&bob, &ann);
+    stage.subscribe(&eve, &ann);
+    let packets: Vec<Vec<u8>> =
+        (1..=6).map(|number| ann.packet(REDUNDANT, &redundant(number))).collect();
+    // The third comes late, the fifth never.
+    for index in [0, 1, 3, 2, 5] {
+        stage.plane.handle_datagram(ann.key, &mut packets[index].clone(), stage.now);
+    }
+    let sent = stage.drain();
+    let read = eve.read(&sent);
+    assert_eq!(payloads(&read), [[1], [2], [3], [4], [5], [6]]);
+    let numbers: Vec<u16> = read.iter().map(|one| one.sequence).collect();
+    assert_eq!(numbers, [40, 41, 42, 43, 44, 45]);
+    let read = bob.read(&sent);
+    let types: Vec<u8> = read.iter().map(|one| one.payload_type).collect();
+    assert_eq!(types, [63, 63, 111, 63, 111, 63], "recovered ones are plain");
+}
+
+#[test]
+fn redundant_sound_that_cannot_be_read_goes_nowhere_and_is_counted() {
+    let mut stage = Stage::new();
+    let mut ann = stage.join_with_redundancy(1, 63, 111);
+    let mut bob = stage.join_with_redundancy(2, 63, 111);
+    stage.subscribe(&bob, &ann);
+    let of_another_type = [0x80 | 8, 0, 4, 1, 111, 1, 2];
+    let within_itself = [63, 0x6f, 1, 2];
+    for broken in [&b""[..], &[0xef], &[0xef, 0, 0, 9, 0x6f, 1], &of_another_type, &within_itself] {
+        assert!(stage.send(&mut ann, REDUNDANT, broken).is_none());
+    }
+    assert!(stage.send(&mut ann, REDUNDANT, &[0xef; 300]).is_none(), "a chain of blocks");
+    assert!(bob.read(&stage.drain()).is_empty());
+    assert_eq!(stage.plane.drops().malformed, 6);
+}
+
+#[test]
+fn what_was_said_while_muted_is_not_recovered() {
+    let mut stage = Stage::new();
+    let mut ann = stage.join_with_redundancy(1, 63, 111);
+    let mut eve = stage.join(3);
+    stage.subscribe(&eve, &ann);
+    stage.send(&mut ann, REDUNDANT, &redundant(1));
+    stage.plane.set_muted(ann.tracks[0], true);
+    stage.send(&mut ann, REDUNDANT, &redundant(2));
+    stage.plane.set_muted(ann.tracks[0], false);
+    stage.send(&mut ann, REDUNDANT, &redundant(3));
+    assert_eq!(payloads(&eve.read(&stage.drain())), [[1], [3]]);
+}
+
 #[test]
 fn forwarding_allocates_nothing() {
     let mut stage = Stage::new();
-    let (mut ann, bob) = (stage.join(1), stage.join(2));
+    let mut ann = stage.join_with_redundancy(1, 63, 111);
+    let (bob, eve) = (stage.join_with_redundancy(2, 63, 111), stage.join(3));
     stage.subscribe(&bob, &ann);
+    stage.subscribe(&eve, &ann);
+    let sound = redundant(7);
     let mut frame = |stage: &mut Stage, payload: &[u8]| {
-        let packets: Vec<Vec<u8>> = [(SOUND, &b"sound"[..]), (PICTURES, payload)]
+        // The packet before each is lost on the way.
+        ann.sequence[0] += 1;
+        let packets: Vec<Vec<u8>> = [(REDUNDANT, &sound[..]), (PICTURES, payload)]
             .map(|(kind, payload)| ann.packet(kind, payload))
             .into();
         let counts = allocation_counter::measure(|| {

@@ -7,6 +7,7 @@ use slotmap::SlotMap;
 use super::SessionKey;
 use super::feed::{Fed, Feed, Given};
 use super::links::LinkEnds;
+use super::recovery::Recovery;
 use super::ring::{PacketRing, Position};
 use super::session::MediaSession;
 use crate::egress::{Layer, LayerWatch, MediaKind, Wanted};
@@ -25,6 +26,8 @@ pub(crate) struct Track {
     /// It stands in a queue of tracks to forward.
     pub(super) waits: bool,
     pub(super) ring: PacketRing,
+    /// For sound: which packets are here, so that lost ones can be taken out of others.
+    pub(super) recovery: Recovery,
     feeds: Vec<Option<Feed>>,
     pub(super) throttles: [KeyframeThrottle; Layer::COUNT],
     round: Option<Round>,
@@ -75,6 +78,7 @@ impl Track {
             muted: false,
             waits: false,
             ring: PacketRing::new(kind),
+            recovery: Recovery::default(),
             feeds: Vec::new(),
             throttles: Default::default(),
             round: None,
@@ -122,6 +126,7 @@ impl Track {
 
     /// One of the encodings begins anew, under another SSRC.
     pub(super) fn restart(&mut self, layer: Layer) {
+        self.recovery.begin_anew();
         for feed in self.feeds.iter_mut().flatten() {
             feed.handle_stream_reset(layer);
         }

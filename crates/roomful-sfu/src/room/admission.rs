@@ -309,7 +309,7 @@ impl Room {
             participant: participant.info(),
             others: self.visible_infos(Some(id)),
             configuration: self.configuration(participant, now),
-            publish_codecs: self.terms.codecs.for_publishing(&disabled).described(),
+            publish_codecs: self.terms.codecs.for_publishing(&disabled).of_client(),
             sif_trailer: self.terms.sif_trailer.to_vec(),
             may_publish: participant.grant.permissions.can_publish,
             receives_first: participant.receiving_transport().is_some_and(|one| one.is_primary),

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use livekit_protocol::request_response::Reason;
 
 use super::{Room, RoomOutput, Timer};
-use crate::codecs::AllowedCodecs;
 use crate::demand::Demand;
 use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
-use crate::transport::Section;
+use crate::track_info;
 use crate::transport::answer::StreamLabel;
 use crate::transport::offer::{OfferedSection, SectionKind};
+use crate::transport::{Section, SentAs};
 use crate::transports::{Role, TransportId};
 use crate::variant::{CodecIndex, Coded};
 
@@ -38,8 +38,7 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(participant) = self.participants.get_mut(&from) else { return Ok(()) };
         self.touched.push(from);
-        let disabled = participant.client.disabled_codecs();
-        let allowed = AllowedCodecs::new(&self.terms.codecs, &disabled);
+        let allowed = participant.allowed_codecs(&self.terms.codecs);
         let Some(transport) = participant.transport_mut(Role::Publishing) else { return Ok(()) };
         let offered = transport
             .handle_offer(sdp, &allowed)
@@ -113,12 +112,14 @@ impl Room {
             let publisher = participant.subscriptions.get(track)?.publisher;
             let publisher = self.participants.get(&publisher)?;
             let sid = &publisher.profile.sid;
+            let info = publisher.publications.get(track).map(|one| &one.info);
             // Tracks of one stream are played in step.
-            let shared = publisher.publications.get(track).map(|one| one.info.stream.as_str());
+            let shared = info.map(|info| info.stream.as_str());
             let shared = shared.filter(|stream| in_step && !stream.is_empty());
             let (stream, cname) =
                 (format!("{sid}|{}", shared.unwrap_or(track.as_str())), sid.clone());
-            Some((section, StreamLabel { stream, track: track.to_string(), cname }))
+            let stereo = info.is_some_and(track_info::is_stereo);
+            Some((section, StreamLabel { stream, track: track.to_string(), cname, stereo }))
         };
         participant.receiving.sections().filter_map(label).collect()
     }
@@ -240,8 +241,9 @@ impl Room {
             labels = self.labels(id);
         }
         let Some(participant) = self.participants.get_mut(&id) else { return };
+        let sent = participant.sent();
         let Some(transport) = participant.transport_mut(Role::Publishing) else { return };
-        let sdp = transport.answer(&labels);
+        let sdp = transport.answer(&labels, &sent);
         if receives(participant) {
             tracks = participant.receiving.named_tracks();
             participant.receiving.handle_answered();
@@ -332,6 +334,12 @@ impl Participant {
         let publication = announced?;
         publication.bind(offer.section, &offer.mid, offer.rids.len(), &agreed);
         Some((publication.sid.clone(), CodecIndex::FIRST))
+    }
+
+    /// How each section is to be sent that carries a publication.
+    fn sent(&self) -> BTreeMap<Section, SentAs> {
+        let alone = !self.client.heeds_order();
+        self.publications.values().flat_map(|one| one.sent(alone)).collect()
     }
 
     /// The further codec that waits for a track of that name.

@@ -9,7 +9,6 @@ use livekit_protocol as proto;
 use proto::request_response::Reason;
 
 use super::{Room, Timer};
-use crate::codecs::AllowedCodecs;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::participant::Participant;
 use crate::signalling::{Change, Refusal};
@@ -66,9 +65,13 @@ impl Room {
         receiving.transport.handle_timeout(now);
         receiving.offers.out = None;
         let (session, negotiated) = (receiving.session, receiving.transport.negotiated().clone());
+        let rejected = receiving.transport.rejected();
         self.timers.set(Timer::Negotiation(from), None);
         self.media.handle_negotiated(session, negotiated, |_| false);
         participant.receiving.handle_accepted();
+        for track in participant.receiving.reject(&rejected) {
+            self.refuse_codec(from, &track, now);
+        }
         self.choose_codecs(from, now);
         self.learn_ufrag(TransportId { participant: from, role: Role::Receiving });
         self.apply_all_wishes(from, now);
@@ -93,8 +96,7 @@ impl Room {
             .map(|(section, kind)| SectionToOffer { kind, stream: labels.get(&section).cloned() })
             .collect();
         let tracks = participant.receiving.named_tracks();
-        let disabled = participant.client.disabled_codecs();
-        let allowed = AllowedCodecs::new(&self.terms.codecs, &disabled);
+        let allowed = participant.allowed_codecs(&self.terms.codecs);
         let Some(transports) = participant.transports_mut() else { return };
         let Some(receiving) = &mut transports.receiving else { return };
         let ReceivingTransport { transport, offers, .. } = &mut **receiving;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::formats::add_to_opus;
 use super::negotiated::OutgoingSsrcs;
 
 /// The media stream and track a section is labelled with (RFC 8830).
@@ -17,6 +18,20 @@ pub(crate) struct StreamLabel {
     pub(crate) track: String,
     /// The publisher's name in reports about the stream (CNAME, RFC 8834 §4.9).
     pub(crate) cname: String,
+    /// It is sound of two channels.
+    pub(crate) stereo: bool,
+}
+
+impl StreamLabel {
+    /// Whether both name one stream, whatever is said of it.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.stream, &self.track) == (&other.stream, &other.track)
+    }
+
+    /// A section that sends it, with what its receiver has to know of its sound (RFC 7587 §6.1).
+    pub(super) fn described(&self, section: &str) -> String {
+        add_to_opus(section, if self.stereo { ";sprop-stereo=1" } else { "" })
+    }
 }
 
 /// What is to become of a section in which the participant can receive.
@@ -74,6 +89,8 @@ fn finish(section: &str, receiving: &Receiving, answer: &mut String) {
         (None, true) => "a=recvonly",
         (None, false) => "a=inactive",
     };
+    let label = receiving.stream.as_ref().map(|(label, _)| label);
+    let section = label.map_or_else(|| section.to_owned(), |label| label.described(section));
     for line in section.split_inclusive('\n') {
         match line.trim_end() {
             "a=sendonly" | "a=sendrecv" | "a=recvonly" | "a=inactive" => {
@@ -90,7 +107,7 @@ fn finish(section: &str, receiving: &Receiving, answer: &mut String) {
 
 /// The stream's name (RFC 8830) and SSRCs (RFC 5576).
 pub(super) fn announce(label: &StreamLabel, ssrcs: OutgoingSsrcs, answer: &mut String) {
-    let StreamLabel { stream, track, cname } = label;
+    let StreamLabel { stream, track, cname, .. } = label;
     push_line(answer, &format!("a=msid:{stream} {track}"));
     if let Some(repair) = ssrcs.repair {
         push_line(answer, &format!("a=ssrc-group:FID {} {repair}", ssrcs.media));
@@ -115,8 +132,12 @@ mod tests {
         m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=recvonly\r\n";
 
     fn stream() -> (StreamLabel, OutgoingSsrcs) {
-        let label =
-            StreamLabel { stream: "PA_a|TR_b".into(), track: "TR_b".into(), cname: "PA_a".into() };
+        let label = StreamLabel {
+            stream: "PA_a|TR_b".into(),
+            track: "TR_b".into(),
+            cname: "PA_a".into(),
+            stereo: false,
+        };
         (label, OutgoingSsrcs { media: 7, repair: Some(8) })
     }
 
@@ -138,6 +159,18 @@ mod tests {
             assert!(audio.contains(&format!("{line}\r\n")), "{line}");
         }
         assert!(!audio.contains("msid:x"));
+    }
+
+    #[test]
+    fn sound_of_two_channels_is_said_to_be_so() {
+        let (label, ssrcs) = stream();
+        let stereo = Some((StreamLabel { stereo: true, ..label }, ssrcs));
+        let opus = "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\na=mid:0\r\n";
+        let answer = ANSWER.replace("a=mid:0\r\n", opus);
+        let receiving = |stream| BTreeMap::from([("0".into(), Receiving { sends: false, stream })]);
+        let says =
+            |stream| finish_sections(&answer, &receiving(stream)).contains(";sprop-stereo=1");
+        assert!(says(stereo) && !says(Some(stream())) && !says(None));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct SendFormat {
     pub(crate) payload_type: u8,
     /// Payload type of its retransmissions.
     pub(crate) repair: Option<u8>,
+    /// Payload type of the sound inside, for redundant audio.
+    pub(crate) inside: Option<u8>,
 }
 
 /// What a payload type stands for.
@@ -55,6 +57,8 @@ pub(crate) enum Payload {
     Media(Format),
     /// Retransmissions (RFC 4588) of this payload type.
     Repair(u8),
+    /// Redundant audio (RFC 2198) of this payload type, which is Opus.
+    Redundant(u8),
 }
 
 /// Codec with the parameters that decide who can decode it.
@@ -63,7 +67,7 @@ pub(crate) struct Format {
     pub(crate) codec: Codec,
     /// H.264 `packetization-mode` (RFC 6184 §8.1); 0 for others.
     packetization_mode: u8,
-    /// H.264 profile and constraints, VP9 `profile-id`, AV1 `profile`; 0 for others.
+    /// H.264 profile and constraints, VP9 and H.265 `profile-id`, AV1 `profile`; 0 for others.
     profile: u16,
 }
 
@@ -115,7 +119,8 @@ impl Negotiated {
     }
 
     /// The format and payload types under which the participant takes `format` in `section`. H.264 has many: the
-    /// same profile and packetization mode first, any H.264 with the same packetization mode otherwise.
+    /// same profile and packetization mode first, any H.264 with the same packetization mode otherwise. Redundant audio is
+    /// Opus to whoever does not take it.
     pub(crate) fn send_format(&self, section: Section, format: Format) -> Option<SendFormat> {
         let formats = &self.sections.get(section.index())?.formats;
         let same_codec = || formats.iter().filter(|one| one.format.codec == format.codec);
@@ -125,6 +130,10 @@ impl Negotiated {
             .find(|one| one.format == format)
             .or_else(|| same_codec().find(same_mode))
             .or_else(|| same_codec().next().filter(|_| format.codec != Codec::H264))
+            .or_else(|| {
+                let others = formats.iter().filter(|one| one.format.codec != format.codec);
+                others.into_iter().find(|one| format.codec.is_taken_by(one.format.codec))
+            })
             .copied()
     }
 
@@ -135,10 +144,10 @@ impl Negotiated {
         formats.unwrap_or_default().iter().map(|one| one.format.codec).collect()
     }
 
-    /// Whether `codec` was agreed on for `section`, in whatever form.
+    /// Whether the participant can have `codec` in `section`, in whatever form.
     pub(crate) fn takes(&self, section: Section, codec: Codec) -> bool {
         let formats = self.sections.get(section.index()).map(|one| one.formats.as_slice());
-        formats.unwrap_or_default().iter().any(|one| one.format.codec == codec)
+        formats.unwrap_or_default().iter().any(|one| codec.is_taken_by(one.format.codec))
     }
 
     fn read_answered(&mut self, section: &SectionLines<'_>) {
@@ -146,15 +155,19 @@ impl Negotiated {
             mid: section.value("mid:").unwrap_or_default().to_owned(),
             ..NegotiatedSection::default()
         };
-        let payloads = section.payloads();
+        // A section that is rejected agrees on nothing, whatever it lists (RFC 3264 §6).
+        let payloads = if section.is_rejected() { Vec::new() } else { section.payloads() };
         for (payload_type, payload) in &payloads {
-            if let Payload::Media(format) = payload {
-                let is_its_repair =
-                    |(_, other): &&(u8, Payload)| *other == Payload::Repair(*payload_type);
-                let repair = payloads.iter().find(is_its_repair).map(|(repair, _)| *repair);
-                let payload_type = *payload_type;
-                read.formats.push(SendFormat { format: *format, payload_type, repair });
-            }
+            let payload_type = *payload_type;
+            let is_its_repair =
+                |(_, other): &&(u8, Payload)| *other == Payload::Repair(payload_type);
+            let repair = payloads.iter().find(is_its_repair).map(|(repair, _)| *repair);
+            let (format, inside) = match payload {
+                Payload::Media(format) => (*format, None),
+                Payload::Redundant(inside) => (Format::RED, Some(*inside)),
+                Payload::Repair(_) => continue,
+            };
+            read.formats.push(SendFormat { format, payload_type, repair, inside });
         }
         self.payloads.extend(payloads);
         for line in section.values("extmap:") {
@@ -182,9 +195,11 @@ impl Negotiated {
 }
 
 impl Format {
-    /// The one that needs no parameters to be told from others.
-    #[cfg(test)]
+    /// Needs no parameters to be told from others.
     pub(crate) const OPUS: Self = Self { codec: Codec::Opus, packetization_mode: 0, profile: 0 };
+
+    /// Opus with redundancy, the same.
+    pub(crate) const RED: Self = Self { codec: Codec::Red, packetization_mode: 0, profile: 0 };
 
     /// A test's format.
     #[cfg(test)]
@@ -207,7 +222,9 @@ impl Format {
             }
             Codec::Vp9 => (0, number("profile-id")),
             Codec::Av1 => (0, number("profile")),
-            Codec::Opus | Codec::Vp8 => (0, 0),
+            // Main, if nothing is said (RFC 7798 §7.1).
+            Codec::H265 => (0, value("profile-id").and_then(|text| text.parse().ok()).unwrap_or(1)),
+            Codec::Opus | Codec::Red | Codec::Pcmu | Codec::Pcma | Codec::Vp8 => (0, 0),
         };
         Self { codec, packetization_mode, profile }
     }
@@ -270,12 +287,21 @@ impl<'a> SectionLines<'a> {
         self.values(prefix).next()
     }
 
-    /// What the payload types of the m-line stand for, in its order; unknown codecs are left out.
+    fn is_rejected(&self) -> bool {
+        self.media.split(' ').nth(1) == Some("0")
+    }
+
+    /// What the payload types of the m-line stand for, in its order; unknown codecs, and redundancy of others than Opus,
+    /// are left out.
     fn payloads(&self) -> Vec<(u8, Payload)> {
         let listed = self.media.split(' ').skip(3).filter_map(|word| word.parse::<u8>().ok());
-        listed
+        let mut payloads: Vec<(u8, Payload)> = listed
             .filter_map(|payload_type| Some((payload_type, self.payload(payload_type)?)))
-            .collect()
+            .collect();
+        let opus = payloads.iter().filter(|(_, is)| *is == Payload::Media(Format::OPUS));
+        let opus: Vec<u8> = opus.map(|(payload_type, _)| *payload_type).collect();
+        payloads.retain(|(_, is)| !matches!(is, Payload::Redundant(of) if !opus.contains(of)));
+        payloads
     }
 
     fn payload(&self, payload_type: u8) -> Option<Payload> {
@@ -285,22 +311,30 @@ impl<'a> SectionLines<'a> {
                 (number.parse() == Ok(payload_type)).then_some(rest)
             })
         };
-        let name = about("rtpmap:")?.split('/').next()?;
         let parameters = about("fmtp:").unwrap_or_default();
-        let codec = match name.to_ascii_lowercase().as_str() {
-            "rtx" => {
-                let of = parameters.split(';').find_map(|pair| pair.trim().strip_prefix("apt="))?;
-                return Some(Payload::Repair(of.parse().ok()?));
-            }
-            "opus" => Codec::Opus,
-            "vp8" => Codec::Vp8,
-            "vp9" => Codec::Vp9,
-            "h264" => Codec::H264,
-            "av1" => Codec::Av1,
-            _ => return None,
+        let name = match (about("rtpmap:"), payload_type) {
+            (Some(mapping), _) => mapping.split('/').next()?,
+            // They mean this without being named (RFC 3551 §6).
+            (None, 0) => "PCMU",
+            (None, 8) => "PCMA",
+            (None, _) => return None,
         };
-        Some(Payload::Media(Format::new(codec, parameters)))
+        if name.eq_ignore_ascii_case("rtx") {
+            let of = parameters.split(';').find_map(|pair| pair.trim().strip_prefix("apt="))?;
+            return Some(Payload::Repair(of.parse().ok()?));
+        }
+        match Codec::of_name(name)? {
+            Codec::Red => same_throughout(parameters).map(Payload::Redundant),
+            codec => Some(Payload::Media(Format::new(codec, parameters))),
+        }
     }
+}
+
+/// The payload type of every block of redundant audio, `111/111` (RFC 2198 §5); `None` where they differ.
+fn same_throughout(parameters: &str) -> Option<u8> {
+    let mut blocks = parameters.trim().split('/').map(|one| one.parse::<u8>().ok());
+    let first = blocks.next()??;
+    blocks.all(|one| one == Some(first)).then_some(first)
 }
 
 fn ssrc_of(value: &str) -> Option<u32> {
@@ -353,6 +387,40 @@ mod tests {
         assert_eq!(chosen(h264(0, 0x4d00)), Some(125), "another profile of the same mode");
         assert_eq!(chosen(h264(2, 0x4200)), None);
         assert_eq!(chosen(Format::OPUS), None);
+    }
+
+    #[test]
+    fn redundant_audio_is_opus_to_whoever_does_not_take_it() {
+        let section = Section::from_index(0);
+        let read = |answer: &str| Negotiated::read("", answer);
+        let opus = "m=audio 9 X 96 63\r\na=rtpmap:96 opus/48000/2\r\n";
+        let both = format!("{opus}a=rtpmap:63 red/48000/2\r\na=fmtp:63 96/96\r\n");
+        let takes = read(&both);
+        assert_eq!(takes.payloads[&63], Payload::Redundant(96));
+        let sent = takes.send_format(section, Format::RED).unwrap();
+        assert_eq!((sent.payload_type, sent.inside), (63, Some(96)));
+        assert_eq!(takes.send_format(section, Format::OPUS).unwrap().payload_type, 96);
+        let plain = read(opus);
+        let sent = plain.send_format(section, Format::RED).unwrap();
+        assert_eq!((sent.format, sent.payload_type), (Format::OPUS, 96));
+        assert!(plain.takes(section, Codec::Red) && !plain.takes(section, Codec::Pcmu));
+        for wrong in ["96/0", "111/111", "96/", "", "apt=96"] {
+            let read = read(&both.replace("96/96", wrong));
+            assert!(!read.payloads.contains_key(&63), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sound_of_static_payload_types_needs_no_names() {
+        let read = Negotiated::read("", "m=audio 9 X 8 0\r\na=mid:0\r\n");
+        assert_eq!(read.codecs(Section::from_index(0)), [Codec::Pcma, Codec::Pcmu]);
+    }
+
+    #[test]
+    fn a_rejected_section_agrees_on_nothing() {
+        let read = Negotiated::read("", "m=video 0 X 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n");
+        assert_eq!(read.sections.len(), 1);
+        assert_eq!(read.codecs(Section::from_index(0)), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! sees no media; what they can carry is copied from an offer of its own ([`Templates`]), so that it is the same as in
 //! its answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use str0m::Rtc;
@@ -31,6 +32,9 @@ pub(super) struct Offering {
     sections: Vec<SentSection>,
     /// Numbers the offers (RFC 8866 §5.2, sess-version).
     made: u32,
+    /// Sections that were rejected, by their place among those for media: they are offered as such from then on, and never
+    /// used again (RFC 9429 §5.2.2).
+    rejected: BTreeSet<usize>,
     /// An answer is waited for.
     is_out: bool,
     templates: Templates,
@@ -202,9 +206,19 @@ impl Transport {
             }
         }
         offering.is_out = false;
+        let media = answered.iter().skip(1).enumerate();
+        offering
+            .rejected
+            .extend(media.filter(|(_, one)| one.is_rejected).map(|(number, _)| number));
         self.negotiated = Arc::new(offering.agreed(sdp, &answered));
         self.drain();
         Ok(())
+    }
+
+    /// The sections that answers rejected, for good.
+    pub(crate) fn rejected(&self) -> Vec<Section> {
+        let rejected = self.offering.iter().flat_map(|offering| &offering.rejected);
+        rejected.map(|number| section_of(*number)).collect()
     }
 
     /// A section as it goes into the next offer. A stream keeps its SSRCs as long as it is the same.
@@ -212,7 +226,7 @@ impl Transport {
         let former = self.offering.as_ref().and_then(|offering| offering.sections.get(number));
         let former = former.and_then(|former| former.stream.clone());
         let stream = wanted.stream.clone().map(|label| match former {
-            Some((same, ssrcs)) if same == label => (label, ssrcs),
+            Some((same, ssrcs)) if same.is_same(&label) => (label, ssrcs),
             _ => (label, self.new_ssrcs(wanted.kind == MediaKind::Video)),
         });
         SentSection { kind: wanted.kind, stream }
@@ -256,7 +270,8 @@ impl Offering {
                     push_line(&mut text, &numbered(origin, self.made));
                 }
                 group if group.starts_with("a=group:BUNDLE") => {
-                    let names = (0..self.sections.len()).map(|one| section_name(section_of(one)));
+                    let used = (0..self.sections.len()).filter(|one| !self.rejected.contains(one));
+                    let names = used.map(|one| section_name(section_of(one)));
                     let names: String = names.map(|name| format!(" {name}")).collect();
                     push_line(&mut text, &format!("{group}{names}"));
                 }
@@ -265,7 +280,15 @@ impl Offering {
         }
         text.push_str(data);
         for (number, section) in self.sections.iter().enumerate() {
-            text.push_str(self.templates.of_kind(section.kind));
+            let template = self.templates.of_kind(section.kind);
+            if self.rejected.contains(&number) {
+                push_rejected(template, &section_name(section_of(number)), &mut text);
+                continue;
+            }
+            match &section.stream {
+                Some((label, _)) => text.push_str(&label.described(template)),
+                None => text.push_str(template),
+            }
             text.push_str(&of_transport);
             push_line(&mut text, &format!("a=mid:{}", section_name(section_of(number))));
             match &section.stream {
@@ -299,6 +322,17 @@ impl Channel {
         };
         ChannelConfig { label: label.into(), ordered, reliability, ..Default::default() }
     }
+}
+
+/// A section that is not used any more: port 0, and nothing of what it could carry (RFC 9429 §5.2.2).
+fn push_rejected(template: &str, name: &str, text: &mut String) {
+    let media = template.lines().next().unwrap_or_default();
+    let words = media.split(' ').enumerate().take(4);
+    let words: Vec<&str> = words.map(|(at, word)| if at == 1 { "0" } else { word }).collect();
+    push_line(text, &words.join(" "));
+    push_line(text, "c=IN IP4 0.0.0.0");
+    push_line(text, &format!("a=mid:{name}"));
+    push_line(text, "a=inactive");
 }
 
 /// The same for text in which this server sends what the participant receives.
@@ -356,7 +390,7 @@ mod tests {
 
     fn video(track: &str) -> SectionToOffer {
         let (stream, cname) = (format!("PA_a|{track}"), "PA_a".to_owned());
-        let stream = Some(StreamLabel { stream, track: track.into(), cname });
+        let stream = Some(StreamLabel { stream, track: track.into(), cname, stereo: false });
         SectionToOffer { kind: MediaKind::Video, stream }
     }
 
@@ -447,6 +481,22 @@ mod tests {
         let refused = refused.replace(" r001", "");
         transport.handle_answer(&refused).unwrap();
         assert_eq!(transport.negotiated().sections[1].outgoing, None);
+        assert_eq!(transport.rejected(), [section_of(0)]);
+    }
+
+    #[test]
+    fn a_section_that_was_rejected_stays_so_in_later_offers_and_others_come_behind_it() {
+        let mut transport = transport();
+        let all = AllowedCodecs::default();
+        let offer = transport.make_offer(&[video("TR_a")], &all, true).unwrap();
+        let rejected = answer_to(&offer).replace("m=video 9", "m=video 0").replace(" r001", "");
+        transport.handle_answer(&rejected).unwrap();
+        let offer = transport.make_offer(&[INACTIVE, video("TR_b")], &all, false).unwrap();
+        let ports = values(&offer, "m=video ");
+        assert!(ports[0].starts_with("0 ") && ports[1].starts_with("9 "), "{ports:?}");
+        let group = values(&offer, "a=group:BUNDLE ")[0];
+        assert!(!group.contains("r001") && group.ends_with(" r002"), "{group}");
+        assert_eq!(values(&offer, "a=mid:")[1..], ["r001", "r002"]);
     }
 
     #[test]

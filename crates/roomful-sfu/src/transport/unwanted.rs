@@ -4,101 +4,64 @@
 
 use std::borrow::Cow;
 
-use crate::codecs::{AllowedCodecs, Codec, EnabledCodecs};
+use super::formats::{Formats, parts};
+use crate::codecs::{AllowedCodecs, EnabledCodecs};
 
 /// `offer` without the codecs that are not allowed: in sections in which the participant sends, those it may not publish
 /// with, elsewhere those it is not to receive. Codecs this server does not know are left to whoever answers.
 pub(super) fn without_codecs<'a>(offer: &'a str, allowed: &AllowedCodecs) -> Cow<'a, str> {
+    let sends = |part: &str| {
+        let mut lines = part.lines().map(str::trim_end);
+        !lines.any(|line| line == "a=recvonly" || line == "a=inactive")
+    };
+    left(offer, allowed, sends)
+}
+
+/// The same of the answer to an offer that was read as if its sender received nothing: what it can receive is inactive. No
+/// section may be left without any codec.
+pub(super) fn without_codecs_answered<'a>(
+    answer: &'a str,
+    allowed: &AllowedCodecs,
+) -> Cow<'a, str> {
+    let sends = |part: &str| part.lines().any(|line| line.trim_end() == "a=recvonly");
+    left(answer, allowed, sends)
+}
+
+fn left<'a>(sdp: &'a str, allowed: &AllowedCodecs, sends: impl Fn(&str) -> bool) -> Cow<'a, str> {
     if *allowed == AllowedCodecs::default() {
-        return Cow::Borrowed(offer);
+        return Cow::Borrowed(sdp);
     }
-    let mut changed = String::with_capacity(offer.len());
-    for part in parts(offer) {
-        push_allowed(part, allowed, &mut changed);
+    let mut changed = String::with_capacity(sdp.len());
+    for part in parts(sdp) {
+        let enabled = if sends(part) { &allowed.publishing } else { &allowed.receiving };
+        push_allowed(part, enabled, &mut changed);
     }
     Cow::Owned(changed)
 }
 
-/// The session part and each m-line part, with their line ends.
-fn parts(sdp: &str) -> impl Iterator<Item = &str> {
-    let starts: Vec<usize> = std::iter::once(0)
-        .chain(sdp.match_indices("\nm=").map(|(at, _)| at + 1))
-        .chain([sdp.len()])
-        .collect();
-    let bounds: Vec<(usize, usize)> =
-        starts.iter().copied().zip(starts.iter().copied().skip(1)).collect();
-    bounds.into_iter().filter_map(move |(from, to)| sdp.get(from..to))
-}
-
-fn push_allowed(part: &str, allowed: &AllowedCodecs, changed: &mut String) {
-    let sends = part.lines().map(str::trim_end);
-    let sends = sends.clone().any(|line| line == "a=sendonly" || line == "a=sendrecv")
-        || !sends.clone().any(|line| line == "a=recvonly" || line == "a=inactive");
-    let enabled = if sends { &allowed.publishing } else { &allowed.receiving };
-    let unwanted = unwanted(part, enabled);
-    let mut only = None;
-    for line in part.split_inclusive('\n') {
-        match line.strip_prefix("m=") {
-            Some(media) => only = push_media_line(media, &unwanted, changed),
-            None if payload_type_of(line).is_some_and(|one| unwanted.contains(&one)) => {}
-            None => changed.push_str(line),
+/// So that an m-line stays one, a payload type is kept where none is wanted, and stands for nothing.
+fn push_allowed(part: &str, enabled: &EnabledCodecs, changed: &mut String) {
+    let formats = Formats::read(part);
+    let is_allowed = |one: &&str| formats.codec(one).is_none_or(|codec| enabled.contains(codec));
+    let kept: Vec<&str> = formats.listed().iter().copied().filter(is_allowed).collect();
+    match formats.listed().first().filter(|_| kept.is_empty()) {
+        Some(only) => {
+            let mut emptied = String::new();
+            formats.write(&[], &mut emptied);
+            let (media, rest) = emptied.split_once("\r\n").unwrap_or((&emptied, ""));
+            changed.push_str(&format!("{media} {only}\r\n{rest}a=rtpmap:{only} {NOTHING}\r\n"));
         }
-    }
-    if let Some(only) = only {
-        changed.push_str(&format!("a=rtpmap:{only} {NOTHING}\r\n"));
+        None => formats.write(&kept, changed),
     }
 }
 
 /// A codec that nobody knows.
 const NOTHING: &str = "unwanted/90000";
 
-/// The payload types of codecs that are not `enabled`, and of their retransmissions.
-fn unwanted<'a>(part: &'a str, enabled: &EnabledCodecs) -> Vec<&'a str> {
-    let mut unwanted: Vec<&str> = Vec::new();
-    for mapping in part.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")) {
-        let Some((payload_type, name)) = mapping.split_once(' ') else { continue };
-        let name = name.split('/').next().unwrap_or_default();
-        if Codec::of_name(name).is_some_and(|codec| !enabled.contains(codec)) {
-            unwanted.push(payload_type);
-        }
-    }
-    let repairs = part.lines().filter_map(|line| line.trim_end().strip_prefix("a=fmtp:"));
-    let repairs: Vec<&str> = repairs
-        .filter_map(|line| line.split_once(" apt="))
-        .filter(|(_, of)| unwanted.contains(of))
-        .map(|(payload_type, _)| payload_type)
-        .collect();
-    unwanted.extend(repairs);
-    unwanted
-}
-
-/// The payload type that an attribute is about.
-fn payload_type_of(line: &str) -> Option<&str> {
-    let about = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
-    let rest = about.iter().find_map(|prefix| line.strip_prefix(prefix))?;
-    rest.split(' ').next()
-}
-
-/// An m-line without payload types that are not wanted. So that it stays an m-line, one is kept where all are unwanted; it
-/// is returned, and has to stand for nothing.
-fn push_media_line<'a>(media: &'a str, unwanted: &[&str], changed: &mut String) -> Option<&'a str> {
-    let words: Vec<&str> = media.trim_end().split(' ').collect();
-    let (head, formats) = words.split_at(words.len().min(3));
-    let mut kept: Vec<&str> =
-        formats.iter().copied().filter(|one| !unwanted.contains(one)).collect();
-    let only = formats.first().copied().filter(|_| kept.is_empty());
-    kept.extend(only);
-    let line: Vec<&str> = head.iter().copied().chain(kept).collect();
-    changed.push_str("m=");
-    changed.push_str(&line.join(" "));
-    changed.push_str("\r\n");
-    only
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codecs::DisabledCodecs;
+    use crate::codecs::{Codec, DisabledCodecs};
 
     const OFFER: &str = "v=0\r\ns=-\r\n\
         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n\

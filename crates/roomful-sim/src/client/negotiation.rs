@@ -1,5 +1,6 @@
 //! Offers and answers, from the offering side.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
@@ -21,6 +22,8 @@ pub(super) struct Negotiation {
     audio_sections: usize,
     video_sections: usize,
     restart_ice: bool,
+    /// The payload type that the last answer has first, by section.
+    pub(super) preferred: BTreeMap<Mid, u8>,
 }
 
 /// Wishes within this time become one offer: `livekit-client`'s own value.
@@ -174,6 +177,7 @@ impl Client {
             self.violations.push(format!("an answer is not acceptable: {error}"));
         }
         self.drain(now);
+        self.negotiation.preferred = preferred(&answer.sdp);
         if self.receiving.is_none() {
             self.take_labels(answer);
         }
@@ -246,6 +250,15 @@ pub(super) fn sections(sdp: &str) -> impl Iterator<Item = (String, String)> {
         let mid = section.lines().find_map(|line| line.trim().strip_prefix("a=mid:"))?;
         Some((mid.to_owned(), section.split(' ').next()?.to_owned()))
     })
+}
+
+/// The first payload type of each section.
+fn preferred(sdp: &str) -> BTreeMap<Mid, u8> {
+    let first = |section: &str| {
+        let mid = section.lines().find_map(|line| line.trim().strip_prefix("a=mid:"))?;
+        Some((mid.into(), section.lines().next()?.split(' ').nth(3)?.parse().ok()?))
+    };
+    sdp.split("\nm=").skip(1).filter_map(first).collect()
 }
 
 /// Mid and label of each section that the server sends in.

@@ -11,7 +11,7 @@ use str0m::media::{KeyframeRequest, MediaKind, Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpWrite};
 
 use super::Client;
-use crate::media::{AudioEncoder, EncodedPacket, LayeredEncoder, VideoEncoder};
+use crate::media::{AudioEncoder, EncodedPacket, LayeredEncoder, Picture, Sound, VideoEncoder};
 
 /// A track of one client, counted from 0 in the order of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub enum TrackPlan {
         /// Frames a second.
         fps: u32,
     },
+    /// A camera in H.265, in three encodings.
+    H265Camera,
     /// A microphone.
     Microphone {
         /// How loud it is, in -dBov: 0 is loudest, 127 silence (RFC 6464).
@@ -88,22 +90,32 @@ impl TrackPlan {
 
     pub(super) fn kind(self) -> MediaKind {
         match self {
-            Self::Camera { .. } | Self::H264Camera | Self::LayeredCamera { .. } => MediaKind::Video,
             Self::Microphone { .. } => MediaKind::Audio,
+            _ => MediaKind::Video,
         }
     }
 
     pub(super) fn is_simulcast(self) -> bool {
-        matches!(self, Self::Camera { simulcast: true, .. })
+        matches!(self, Self::Camera { simulcast: true, .. } | Self::H265Camera)
     }
 
     fn layers(self) -> u8 {
         if self.is_simulcast() { 3 } else { 1 }
     }
 
+    /// What pictures of it are sent in.
+    fn codec(self) -> Codec {
+        match self {
+            Self::LayeredCamera { .. } => Codec::Vp9,
+            Self::H265Camera => Codec::H265,
+            _ => Codec::Vp8,
+        }
+    }
+
     fn interval(self) -> Duration {
         match self {
             Self::Camera { fps, .. } | Self::LayeredCamera { fps } => Duration::from_secs(1) / fps,
+            Self::H265Camera => Duration::from_secs(1) / 15,
             Self::H264Camera => Duration::from_secs(1),
             Self::Microphone { .. } => AUDIO_INTERVAL,
         }
@@ -124,7 +136,7 @@ impl TrackPlan {
         ];
         let common = proto::AddTrackRequest { cid: cid.into(), ..Default::default() };
         match self {
-            Self::Camera { .. } | Self::LayeredCamera { .. } => {
+            Self::Camera { .. } | Self::H265Camera | Self::LayeredCamera { .. } => {
                 let is_layered = matches!(self, Self::LayeredCamera { .. });
                 let skip = if is_layered || self.is_simulcast() { 0 } else { 2 };
                 let layers: Vec<_> = sizes.into_iter().skip(skip).map(layer).collect();
@@ -135,7 +147,7 @@ impl TrackPlan {
                     height: 720,
                     layers: layers.clone(),
                     simulcast_codecs: vec![proto::SimulcastCodec {
-                        codec: if is_layered { "vp9" } else { "vp8" }.into(),
+                        codec: self.codec().to_string().to_lowercase(),
                         cid: cid.into(),
                         layers,
                         ..Default::default()
@@ -175,9 +187,12 @@ impl LocalTrack {
             }
             TrackPlan::H264Camera => Encoders::Video(Vec::new()),
             TrackPlan::LayeredCamera { .. } => Encoders::Layered(LayeredEncoder::new(rng.u64(..))),
-            TrackPlan::Camera { .. } => Encoders::Video(
-                (0..plan.layers()).map(|layer| VideoEncoder::new(layer, rng.u64(..))).collect(),
-            ),
+            TrackPlan::Camera { .. } | TrackPlan::H265Camera => {
+                let picture =
+                    if plan == TrackPlan::H265Camera { Picture::H265 } else { Picture::Vp8 };
+                let encoder = |layer| VideoEncoder::new(picture, layer, rng.u64(..));
+                Encoders::Video((0..plan.layers()).map(encoder).collect())
+            }
         };
         Self {
             cid,
@@ -233,13 +248,13 @@ impl LocalTrack {
         }
     }
 
-    fn encode(&mut self, publisher: &str) -> Vec<Written> {
+    fn encode(&mut self, sound: Sound, publisher: &str) -> Vec<Written> {
         let track = self.sid.as_deref().unwrap_or_default();
         let interval = self.plan.interval();
         let simulcast = self.plan.is_simulcast();
         match &mut self.encoders {
             Encoders::Audio(encoder, _) => {
-                vec![Written { rid: None, packet: encoder.encode(publisher, track) }]
+                vec![Written { rid: None, packet: encoder.encode(sound, publisher, track) }]
             }
             Encoders::Layered(_) if self.unwanted == [true; RIDS.len()] => Vec::new(),
             Encoders::Layered(encoder) => {
@@ -447,14 +462,11 @@ impl Client {
         if !connected {
             return;
         }
-        let video = track.plan.kind() == MediaKind::Video;
-        let (extensions, packets) = (track.extensions(), track.encode(&publisher));
-        let codec = match track.plan {
-            TrackPlan::LayeredCamera { .. } => Codec::Vp9,
-            _ if video => Codec::Vp8,
-            _ => Codec::Opus,
-        };
-        let Some(pt) = self.payload_type(mid, codec) else { return };
+        let plan = track.plan;
+        let video = plan.kind() == MediaKind::Video;
+        let Some((pt, sound)) = self.payload_type(mid, plan) else { return };
+        let Some(track) = self.tracks.get_mut(&key) else { return };
+        let (extensions, packets) = (track.extensions(), track.encode(sound, &publisher));
         for Written { rid, packet } in packets {
             let write = RtpWrite::new(pt, packet.seq.into(), packet.timestamp, now, packet.payload)
                 .marker(packet.marker)
@@ -471,10 +483,24 @@ impl Client {
         }
     }
 
-    fn payload_type(&self, mid: Mid, codec: Codec) -> Option<Pt> {
+    /// What to send a track under: pictures in the codec of the plan, sound in the first the answer prefers, as browsers
+    /// do.
+    fn payload_type(&self, mid: Mid, plan: TrackPlan) -> Option<(Pt, Sound)> {
         let agreed = self.rtc.media(mid)?.remote_pts();
-        let params = self.rtc.codec_config().params();
-        let fits = |pt: &Pt| params.iter().any(|one| one.pt() == *pt && one.spec().codec == codec);
-        agreed.iter().copied().find(fits)
+        let codecs = self.rtc.codec_config().params();
+        let codecs = || codecs.iter().filter(|one| agreed.contains(&one.pt()));
+        if plan.kind() == MediaKind::Video {
+            let params = codecs().find(|one| one.spec().codec == plan.codec())?;
+            return Some((params.pt(), Sound::Opus));
+        }
+        let preferred = Pt::from(*self.negotiation.preferred.get(&mid)?);
+        codecs().find_map(|one| match one.spec().codec {
+            Codec::Opus if one.red() == Some(preferred) => {
+                Some((preferred, Sound::Redundant(*one.pt())))
+            }
+            Codec::Opus if one.pt() == preferred => Some((preferred, Sound::Opus)),
+            _ if one.pt() == preferred => Some((preferred, Sound::G711)),
+            _ => None,
+        })
     }
 }

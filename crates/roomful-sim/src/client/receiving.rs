@@ -11,9 +11,9 @@ use str0m::rtp::RtpPacket;
 use str0m::{Input, Rtc};
 
 use super::negotiation::{sections, without_candidates};
-use super::{Channel, Client, PeerConnection, VideoCodecs, add_candidate, peer_connection};
-use crate::media::Mark;
-use crate::reception::{ReceivedPacket, Stream};
+use super::{Channel, Client, JoinOptions, PeerConnection, add_candidate, peer_connection};
+use crate::media::{Mark, without_redundancy};
+use crate::reception::{ReceivedPacket, Stream, TrackLog};
 
 /// The peer connection that the server offers.
 pub(super) struct Receiving {
@@ -31,9 +31,9 @@ pub(super) struct Receiving {
 
 impl Receiving {
     /// On the port after the one of `publishing`.
-    pub(super) fn new(video: VideoCodecs, publishing: SocketAddr, now: Instant) -> Self {
+    pub(super) fn new(options: &JoinOptions, publishing: SocketAddr, now: Instant) -> Self {
         let address = SocketAddr::new(publishing.ip(), publishing.port() + 1);
-        let mut rtc = peer_connection(video, now);
+        let mut rtc = peer_connection(options, now);
         add_candidate(&mut rtc, address);
         let channels = Vec::new();
         Self { rtc, timeout: now, address, channels, answered: 0, is_silent: false }
@@ -148,6 +148,16 @@ impl Client {
 
     pub(super) fn handle_packet(&mut self, packet: &RtpPacket, now: Instant) {
         let rtc = self.receiving_rtc();
+        let payload_type = Some(packet.header.payload_type);
+        let wraps = rtc.codec_config().params().iter().find(|one| one.red() == payload_type);
+        let mut payload = &packet.payload[..];
+        if let Some(inside) = wraps.map(|one| *one.pt()) {
+            match without_redundancy(payload) {
+                Some((named, frame)) if named == inside => payload = frame,
+                _ => return self.violations.push(format!("no redundant audio: {payload:02x?}")),
+            }
+        }
+        let is_redundant = payload.len() < packet.payload.len();
         let mid = rtc.direct_api().stream_rx(&packet.header.ssrc).map(|stream| stream.mid());
         let Some((mid, (video, stream))) =
             mid.and_then(|mid| Some((mid, self.streams.get_mut(&mid)?)))
@@ -164,22 +174,26 @@ impl Client {
             seq: *packet.seq_no,
             timestamp: packet.time.numer(),
             marker: packet.header.marker,
-            payload: &packet.payload,
+            payload,
             video: *video,
             at: now,
         };
         match stream.handle_packet(&received) {
-            Ok(Some(mark)) => self.log(&mark, delay, now),
+            Ok(Some(mark)) => {
+                let log = self.log(&mark, delay, now);
+                log.redundant += u64::from(is_redundant);
+            }
             Ok(None) => {}
             Err(error) => self.violations.push(format!("section {mid}: {error}")),
         }
     }
 
-    fn log(&mut self, mark: &Mark, delay: Option<(u32, u32)>, now: Instant) {
+    fn log(&mut self, mark: &Mark, delay: Option<(u32, u32)>, now: Instant) -> &mut TrackLog {
         let log = self.received.entry(mark.track.clone()).or_default();
         log.handle_mark(mark, now);
         if let Some(delay) = delay {
             log.delays.push((now, delay));
         }
+        log
     }
 }

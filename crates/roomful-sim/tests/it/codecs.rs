@@ -3,8 +3,10 @@ use proto::SubscriptionError;
 use proto::signal_response::Message as Response;
 use roomful_sfu::RoomPolicy;
 use roomful_sfu::codecs::{Codec, EnabledCodecs};
+use roomful_sfu::join::PeerConnections;
 use roomful_sim::client::TrackKey;
-use roomful_sim::{ClientId, JoinOptions, TrackPlan, VideoCodecs, World};
+use roomful_sim::reception::TrackLog;
+use roomful_sim::{AudioCodecs, ClientId, Conditions, JoinOptions, TrackPlan, VideoCodecs, World};
 
 use crate::calls::*;
 
@@ -13,6 +15,147 @@ pub(crate) fn with_video(world: &mut World, name: &str, video: VideoCodecs) -> C
     let id = world.add_client(name, "garden", options);
     connected(world, id);
     id
+}
+
+fn with_audio(world: &mut World, name: &str, audio: AudioCodecs) -> ClientId {
+    let options = JoinOptions { audio, ..JoinOptions::default() };
+    let id = world.add_client(name, "garden", options);
+    connected(world, id);
+    id
+}
+
+/// The frames of sound that never came, between the first and the last that did.
+fn frames_missing(log: &TrackLog) -> u64 {
+    let numbers = || log.frames.keys().map(|(_, frame)| *frame);
+    let (first, last) = (numbers().min().unwrap(), numbers().max().unwrap());
+    last - first + 1 - numbers().count() as u64
+}
+
+fn mime(world: &World, to: ClientId, from: &str) -> String {
+    world.client(to).roster()[from].tracks[0].mime_type.clone()
+}
+
+#[test]
+pub(crate) fn sound_comes_with_redundancy_to_those_who_take_it_and_without_to_others() {
+    let mut world = World::new(506).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::Redundant);
+    let bob = with_audio(&mut world, "bob", AudioCodecs::Redundant);
+    let cy = join(&mut world, "cy", "garden");
+    for id in [ann, cy] {
+        publish(&mut world, id, TrackPlan::VOICE);
+    }
+    world.run(3 * SECOND);
+    assert_eq!(mime(&world, bob, "ann"), "audio/red");
+    assert_eq!(mime(&world, bob, "cy"), "audio/opus", "its client does not offer it");
+    let got = log(&world, bob, ann, 0);
+    assert!(got.packets > 100 && got.redundant + 5 > got.packets, "{got:?}");
+    for (to, from) in [(cy, ann), (bob, cy)] {
+        let got = log(&world, to, from, 0);
+        assert!(got.packets > 100 && got.redundant == 0, "{got:?}");
+    }
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+pub(crate) fn sound_lost_on_the_way_up_is_recovered_for_everyone() {
+    let mut world = World::new(507).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::Redundant);
+    let bob = with_audio(&mut world, "bob", AudioCodecs::Redundant);
+    let cy = join(&mut world, "cy", "garden");
+    let dan = join(&mut world, "dan", "garden");
+    publish(&mut world, ann, TrackPlan::VOICE);
+    publish(&mut world, dan, TrackPlan::VOICE);
+    world.run(SECOND);
+    let wire = Conditions::latency(RTT / 2);
+    for id in [ann, dan] {
+        world.set_conditions(id, wire.with_loss(0.1), wire);
+    }
+    world.run(20 * SECOND);
+    for to in [bob, cy] {
+        let missing = frames_missing(&log(&world, to, ann, 0));
+        assert!((1..30).contains(&missing), "two in a row of 1,000, about 10: {missing}");
+    }
+    let missing = frames_missing(&log(&world, cy, dan, 0));
+    assert!(missing > 60, "one in ten without redundancy: {missing}");
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+fn over_two_peer_connections_redundancy_is_offered_to_those_who_take_it() {
+    let mut world = World::new(508).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::Redundant);
+    publish(&mut world, ann, TrackPlan::VOICE);
+    let mut two = |name: &str, audio| {
+        let peer_connections = PeerConnections::Two;
+        let options = JoinOptions { audio, peer_connections, ..JoinOptions::default() };
+        let id = world.add_client(name, "garden", options);
+        connected(&mut world, id);
+        id
+    };
+    let bob = two("bob", AudioCodecs::Redundant);
+    let cy = two("cy", AudioCodecs::Opus);
+    world.run(3 * SECOND);
+    let got = log(&world, bob, ann, 0);
+    assert!(got.redundant > 100, "{got:?}");
+    let got = log(&world, cy, ann, 0);
+    assert!(got.packets > 100 && got.redundant == 0, "{got:?}");
+    publish(&mut world, bob, TrackPlan::VOICE);
+    world.run(2 * SECOND);
+    assert!(log(&world, ann, bob, 0).redundant > 50);
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+fn a_room_without_redundancy_agrees_on_none() {
+    let enabled = EnabledCodecs::new([Codec::Vp8, Codec::Opus]);
+    let rooms = RoomPolicy { enabled_codecs: enabled, ..RoomPolicy::default() };
+    let mut world = World::with_rooms(509, rooms).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::Redundant);
+    let bob = with_audio(&mut world, "bob", AudioCodecs::Redundant);
+    publish(&mut world, ann, TrackPlan::VOICE);
+    world.run(2 * SECOND);
+    let got = log(&world, bob, ann, 0);
+    assert!(got.packets > 50 && got.redundant == 0, "{got:?}");
+    assert_eq!(mime(&world, bob, "ann"), "audio/opus");
+    assert!(answers(&world, ann).iter().all(|answer| !answer.contains("red/48000")));
+}
+
+#[test]
+fn sound_in_g711_is_forwarded_as_it_is_and_only_to_those_who_take_it() {
+    let mut world = World::new(510).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::Pcma);
+    let bob = with_audio(&mut world, "bob", AudioCodecs::All);
+    let cy = join(&mut world, "cy", "garden");
+    publish(&mut world, ann, TrackPlan::VOICE);
+    world.run(3 * SECOND);
+    assert_eq!(mime(&world, bob, "ann"), "audio/PCMA");
+    assert!(log(&world, bob, ann, 0).packets > 100);
+    let told = [(sid(&world, ann, TrackKey(0)), SubscriptionError::SeCodecUnsupported)];
+    assert_eq!(refused(&world, cy), told);
+    publish(&mut world, bob, TrackPlan::VOICE);
+    world.run(2 * SECOND);
+    assert_eq!(mime(&world, cy, "bob"), "audio/opus", "which bob's offer has first");
+    assert!(log(&world, cy, bob, 0).packets > 50);
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
+#[test]
+pub(crate) fn pictures_in_h265_come_in_layers_and_only_to_those_who_take_them() {
+    let mut world = World::new(511).unwrap();
+    let ann = with_video(&mut world, "ann", VideoCodecs::H265);
+    let bob = with_video(&mut world, "bob", VideoCodecs::H265);
+    let cy = join(&mut world, "cy", "garden");
+    let camera = publish(&mut world, ann, TrackPlan::H265Camera);
+    world.run(3 * SECOND);
+    assert_eq!(mime(&world, bob, "ann"), "video/H265");
+    let got = log(&world, bob, ann, 0);
+    assert!(got.whole_frames().count() > 30 && got.layer == 2, "{got:?}");
+    let track = sid(&world, ann, camera);
+    assert_eq!(refused(&world, cy), [(track.clone(), SubscriptionError::SeCodecUnsupported)]);
+    world.act(bob, |client, _| client.set_wishes(&track, Some((200, 120))));
+    world.run(2 * SECOND);
+    assert_eq!(log(&world, bob, ann, 0).layer, 0);
+    assert_eq!(world.take_violations(), Vec::<String>::new());
 }
 
 /// The tracks that somebody was told it cannot have, and why.

@@ -45,6 +45,9 @@ hold_in_parts! { 2:
     }
     codecs {
         a_further_codec_is_sent_for_those_who_do_not_decode_the_first_and_only_then,
+        sound_comes_with_redundancy_to_those_who_take_it_and_without_to_others,
+        sound_lost_on_the_way_up_is_recovered_for_everyone,
+        pictures_in_h265_come_in_layers_and_only_to_those_who_take_them,
         whoever_cannot_decode_a_track_is_told_once_and_gets_the_others,
         whoever_declined_a_track_does_not_get_it_with_the_publishers_next_one,
     }

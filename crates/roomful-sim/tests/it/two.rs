@@ -8,6 +8,7 @@ use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::request_response::Reason;
 use proto::signal_request::Message as Request;
+use proto::signal_response::Message as Response;
 use roomful_sfu::ids::{Identity, RoomName};
 use roomful_sfu::join::PeerConnections;
 use roomful_sfu::token::Grant;
@@ -359,4 +360,59 @@ fn clients_with_two_peer_connections_meet_across_the_parts_of_a_room() {
     }
     let track = sid(&world, ids[0], TrackKey(0));
     assert!(world.client(ids[3]).received_tracks().contains(&track));
+}
+
+/// What a client answers that rejects one section, in a connection that is up.
+fn rejecting(offer: &str, rejected: &str) -> String {
+    let mut parts = offer.split("\nm=");
+    let mut answer = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_it = part.contains(&format!("a=mid:{rejected}\r"));
+        let part = if is_it { part.replacen(" 9 ", " 0 ", 1) } else { part.to_owned() };
+        answer.push_str("\nm=");
+        answer.push_str(&part.replace("a=sendonly", "a=recvonly"));
+    }
+    answer
+}
+
+#[test]
+fn a_section_that_is_rejected_is_offered_as_such_from_then_on_and_its_track_refused() {
+    let mut world = World::new(626).unwrap();
+    let ann = join(&mut world, "ann", "garden");
+    let bob = world.add_client("bob", "garden", two());
+    connected(&mut world, bob);
+    world.act(bob, |client, _| client.stop_answering());
+    let camera = publish(&mut world, ann, TrackPlan::CAMERA);
+    world.run(SECOND);
+    let offers = |world: &World| -> Vec<proto::SessionDescription> {
+        let heard = world.client(bob).heard().iter();
+        heard
+            .filter_map(|heard| match heard {
+                Response::Offer(offer) => Some(offer.clone()),
+                _ => None,
+            })
+            .collect()
+    };
+    let offer = offers(&world).pop().unwrap();
+    let sdp = rejecting(&offer.sdp, "r001");
+    let answer = proto::SessionDescription {
+        r#type: "answer".into(),
+        sdp,
+        id: offer.id,
+        ..Default::default()
+    };
+    world.act(bob, |client, _| client.send_request(Request::Answer(answer)));
+    world.run(SECOND);
+    let refused = world.client(bob).heard().iter().any(|heard| match heard {
+        Response::SubscriptionResponse(told) => told.track_sid == sid(&world, ann, camera),
+        _ => false,
+    });
+    assert!(refused, "nothing can come of it");
+    publish(&mut world, ann, TrackPlan::CAMERA);
+    world.run(SECOND);
+    let next = offers(&world).pop().unwrap();
+    assert_ne!(next.id, offer.id);
+    let ports: Vec<_> =
+        next.sdp.split("\nm=video ").skip(1).filter_map(|part| part.split(' ').next()).collect();
+    assert_eq!(ports, ["0", "9"]);
 }

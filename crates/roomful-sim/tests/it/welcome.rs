@@ -50,8 +50,22 @@ fn whoever_joins_learns_all_a_client_wants_to_know() {
     assert_eq!(welcome.server_version, server.version);
     assert_eq!((welcome.ping_interval, welcome.ping_timeout), (5, 15));
     let codecs: Vec<_> = welcome.enabled_publish_codecs.iter().map(|one| &one.mime[..]).collect();
-    assert_eq!(codecs, ["video/VP8", "video/H264", "video/VP9", "video/AV1", "audio/opus"]);
-    assert_eq!(welcome.room.as_ref().unwrap().enabled_codecs.len(), 5);
+    assert_eq!(
+        codecs,
+        [
+            "video/VP8",
+            "video/H264",
+            "video/VP9",
+            "video/AV1",
+            "video/H265",
+            "video/rtx",
+            "audio/PCMU",
+            "audio/PCMA",
+            "audio/opus",
+            "audio/red"
+        ]
+    );
+    assert_eq!(welcome.room.as_ref().unwrap().enabled_codecs.len(), 10);
     assert!(welcome.fast_publish && !welcome.subscriber_primary);
     assert_eq!(welcome.sif_trailer, world.client(ann).welcome().unwrap().sif_trailer);
     assert!(welcome.sif_trailer.len() >= 16, "nothing that ends a frame by chance");

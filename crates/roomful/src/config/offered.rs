@@ -1,7 +1,7 @@
 //! Settings of which clients are told: TURN servers elsewhere, codecs.
 
 use livekit_protocol::IceServer;
-use roomful_sfu::codecs::{Codec, EnabledCodecs};
+use roomful_sfu::codecs::{Codec, EnabledCodecs, REPAIRS};
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -38,9 +38,8 @@ pub(super) fn enabled_codecs(codecs: &[FileCodec], warnings: &mut Vec<String>) -
     for FileCodec { mime } in codecs {
         match Codec::of_name(mime) {
             Some(codec) => known.push(codec),
-            // Retransmissions and redundancy are part of every codec here.
-            None if ["video/rtx", "audio/red"].iter().any(|one| mime.eq_ignore_ascii_case(one)) => {
-            }
+            // Every video codec has retransmissions here.
+            None if mime.eq_ignore_ascii_case(REPAIRS) => {}
             None => warnings.push(format!(
                 "room.enabled_codecs: {mime:?} is no codec of this server, which has {}",
                 Codec::ALL.map(Codec::mime).join(", ")

@@ -244,13 +244,13 @@ fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
 
 #[test]
 fn codecs_and_turn_servers_are_told_to_clients() {
-    let file = "room: {enabled_codecs: [{mime: video/vp8}, {mime: audio/opus}, {mime: video/H265}, \
+    let file = "room: {enabled_codecs: [{mime: video/vp8}, {mime: audio/opus}, {mime: video/H266}, \
                 {mime: video/rtx}]}\n\
                 rtc: {turn_servers: [{host: turn.example, port: 443, protocol: tls, username: u, \
                 credential: c}]}";
     let config = load(file, &[]).unwrap();
     assert_eq!(config.rooms.enabled_codecs, EnabledCodecs::new([Codec::Vp8, Codec::Opus]));
-    assert!(config.warnings.iter().any(|warning| warning.contains("H265")), "named");
+    assert!(config.warnings.iter().any(|warning| warning.contains("H266")), "named");
     assert!(config.warnings.iter().all(|warning| !warning.contains("rtx")));
     let server = &config.media.ice_servers[0];
     assert_eq!(server.urls, ["turns:turn.example:443?transport=tcp"]);

@@ -5,8 +5,7 @@
  */
 export const KNOWN = [
   { path: /turn_?password$/i, why: 'there is no TURN server here, and so no password for it' },
-  { path: /enabled(_|Publish)?_?codecs$/i, why: 'Opus, VP8, VP9, H.264 and AV1 are what this server forwards' },
-  { path: /tracks?(\[[^\]]*\])?(\.codecs\[0\])?\.mimeType$/, why: 'RED is not agreed on; a codec is told when the track is announced' },
+  { path: /tracks?(\[[^\]]*\])?(\.codecs\[0\])?\.mimeType$/, why: 'a codec is told when the track is announced' },
   { path: /codecs\[0\]\.videoLayerMode$/, why: 'says nothing of sound' },
   { path: /tracks?(\[[^\]]*\])?\.version$/, why: 'no client reads it: participants have versions' },
   { path: /\.layers\[\d\]\.ssrc$/, why: 'SSRCs are between a participant and this server' },

@@ -52,7 +52,7 @@ test('those in a room are told as they are, with what they publish', async () =>
   assert.equal(told.isPublisher, true);
   assert.deepEqual(
     told.tracks.map(({ sid, type, source, name, muted, mimeType }) => ({ sid, type, source, name, muted, mimeType })),
-    [{ sid: publication.sid, type: TrackType.AUDIO, source: TrackSource.MICROPHONE, name: 'tone-440', muted: false, mimeType: 'audio/opus' }],
+    [{ sid: publication.sid, type: TrackType.AUDIO, source: TrackSource.MICROPHONE, name: 'tone-440', muted: false, mimeType: 'audio/red' }],
   );
   const [listed] = await stage.api.listRooms([room]);
   assert.equal(listed.numParticipants, 2);

@@ -5,7 +5,7 @@ use super::{Codec, Entry, entry, starts_keyframe, vp9};
 use crate::egress::LayerFrame;
 use crate::egress::tests::random::Random;
 
-const ALL: [Codec; 5] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
+const ALL: [Codec; 6] = [Codec::Opus, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1, Codec::H265];
 
 /// The frame header of a 640×360 keyframe.
 const VP8_KEYFRAME: [u8; 10] = [0x50, 0x42, 0x01, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
@@ -124,6 +124,40 @@ fn an_h264_stream_is_entered_at_parameter_sets_or_at_an_idr_that_begins_its_fram
 }
 
 #[test]
+fn an_h265_stream_is_entered_at_video_parameters_or_at_an_intra_picture_that_begins_its_frame() {
+    let vps = [0x40, 0x01, 0x0c, 0x01];
+    let sps = [0x42, 0x01, 0x01, 0x01];
+    let pps = [0x44, 0x01, 0xc1, 0x72];
+    let intra = |unit_type: u8| [unit_type << 1, 0x01, 0xaf, 0x08];
+    let later_slice = [19 << 1, 0x01, 0x2f, 0x08];
+    let inter = [0x02, 0x01, 0xd0, 0x10];
+    let aggregate = |units: &[&[u8]]| {
+        let mut payload = vec![48 << 1, 0x01];
+        for unit in units {
+            payload.extend_from_slice(&(unit.len() as u16).to_be_bytes());
+            payload.extend_from_slice(unit);
+        }
+        payload
+    };
+    let of = |payload: &[u8]| entry(Codec::H265, payload);
+    assert_eq!(of(&vps), Entry::Yes);
+    assert_eq!(of(&aggregate(&[&vps, &sps, &pps])), Entry::Yes);
+    assert_eq!(of(&aggregate(&[&sps, &vps, &intra(19)])), Entry::Yes);
+    assert_eq!(of(&aggregate(&[&pps, &intra(20)])), Entry::IfFrameBegins);
+    assert_eq!(of(&sps), Entry::IfFrameBegins, "its video parameters may be lost");
+    for unit_type in 16..=21 {
+        assert_eq!(of(&intra(unit_type)), Entry::IfFrameBegins, "BLA, IDR or CRA: {unit_type}");
+    }
+    assert_eq!(of(&[49 << 1, 0x01, 0x80 | 19, 0xaf]), Entry::IfFrameBegins, "start of a fragment");
+    assert_eq!(of(&[49 << 1, 0x01, 19, 0xaf]), Entry::No, "middle of a fragment");
+    assert_eq!(of(&[49 << 1, 0x01, 0x80 | 1, 0xd0]), Entry::No, "fragment of an inter picture");
+    assert_eq!(of(&later_slice), Entry::No, "a slice further down the picture");
+    assert_eq!(of(&inter), Entry::No);
+    assert_eq!(of(&pps), Entry::No);
+    assert_eq!(of(&[48 << 1, 0x01, 0x00, 0x09, 0x40, 0x01]), Entry::No, "shorter than it says");
+}
+
+#[test]
 fn an_av1_stream_is_entered_at_a_new_coded_video_sequence() {
     let starts = |payload: &[u8]| entry(Codec::Av1, payload) == Entry::Yes;
     assert!(starts(&[0x28, 0x03, 0x08, 0x00, 0x00, 0x30]), "N set");
@@ -139,17 +173,20 @@ fn an_av1_stream_is_entered_at_a_new_coded_video_sequence() {
 
 #[test]
 fn audio_is_entered_anywhere_and_never_asked_for_keyframes() {
-    assert_eq!(entry(Codec::Opus, &[0xfc, 0xff, 0xfe]), Entry::Yes);
-    assert_eq!(entry(Codec::Opus, &[]), Entry::No);
-    assert!(!starts_keyframe(Codec::Opus, &[0xfc, 0xff, 0xfe]));
+    for codec in [Codec::Opus, Codec::Red, Codec::Pcmu, Codec::Pcma] {
+        assert_eq!(entry(codec, &[0xfc, 0xff, 0xfe]), Entry::Yes);
+        assert_eq!(entry(codec, &[]), Entry::No);
+        assert!(!starts_keyframe(codec, &[0xfc, 0xff, 0xfe]));
+    }
 }
 
 #[test]
 fn nothing_starts_at_a_payload_cut_inside_its_header() {
-    let samples: [(Codec, &[u8], usize); 4] = [
+    let samples: [(Codec, &[u8], usize); 5] = [
         (Codec::Vp8, &[0x90, 0xf0, 0x81, 0x17, 0x05, 0x03, 0x50, 0x42, 1, 0x9d, 1, 0x2a], 12),
         (Codec::Vp9, &[0xa8, 0x81, 0x17, 0x00, 0x82], 5),
         (Codec::H264, &[0x78, 0x00, 0x02, 0x67, 0x42], 5),
+        (Codec::H265, &[0x60, 0x01, 0x00, 0x03, 0x40, 0x01, 0x0c], 7),
         (Codec::Av1, &[0x28, 0x08], 2),
     ];
     for (codec, payload, needed) in samples {
@@ -182,7 +219,7 @@ fn a_million_arbitrary_payloads_are_judged_and_rewritten_without_a_panic() {
         }
     }
     // VP8 starts need 24 bits to fall right; the others must have been reached.
-    assert!(entries[2] > 1_000 && entries[3] > 1_000 && entries[4] > 1_000, "{entries:?}");
+    assert!(entries[2..].iter().all(|count| *count > 1_000), "{entries:?}");
 }
 
 /// Picture id, TL0PICIDX and KEYIDX after a rewrite of `payload` by `continuity`.
