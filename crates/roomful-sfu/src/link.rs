@@ -19,7 +19,7 @@ use crate::administration::{AdministrationError, Reply, RequestId, RoomRequest};
 use crate::audience::Audience;
 use crate::codecs::Codec;
 use crate::demand::Level;
-use crate::ids::{ParticipantSid, RoomName, TrackSid};
+use crate::ids::{Identity, ParticipantSid, RoomName, TrackSid};
 use crate::liveness::Presence;
 use crate::media::PathQuality;
 use crate::playout::Playout;
@@ -74,6 +74,8 @@ pub(crate) enum Told {
     Hello { wanted: Box<proto::CreateRoomRequest>, may_begin: bool },
     /// This is the room.
     Welcome(Box<Introduction>),
+    /// Somebody is about to be moved to the room: a place is kept, wherever it will be.
+    Expected(Identity),
     /// The room is described so from now on.
     Described { metadata: String },
     /// Somebody on this side is as follows now, and was not there before if nothing was said before.
@@ -125,6 +127,8 @@ pub(crate) struct Introduction {
     pub(crate) members: Vec<MemberFacts>,
     /// Who talks.
     pub(crate) speaking: Vec<proto::SpeakerInfo>,
+    /// Who is on the way.
+    pub(crate) expected: Vec<Identity>,
 }
 
 /// A participant of one room on its way to be a guest in another.

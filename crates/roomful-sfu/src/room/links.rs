@@ -59,7 +59,7 @@ impl Room {
         now: Instant,
         seed: u64,
     ) -> Self {
-        let Introduction { room, playout, sif_trailer, members, speaking } = introduction;
+        let Introduction { room, playout, sif_trailer, members, speaking, expected } = introduction;
         let plan = RoomPlan { info: room.clone(), playout, agents: Vec::new() };
         let mut part = Self::new(plan, policy, clock, now, seed);
         part.info = room;
@@ -75,6 +75,9 @@ impl Room {
             part.handle_present(link, facts, now);
         }
         part.handle_speaks(link, speaking, now);
+        for identity in expected {
+            part.keep_place(identity, now);
+        }
         part.settle(now);
         part
     }
@@ -102,7 +105,7 @@ impl Room {
     }
 
     /// Another part of the room begins at the other end of `link`.
-    pub(crate) fn open_link(&mut self, link: LinkId) {
+    pub(crate) fn open_link(&mut self, link: LinkId, now: Instant) {
         let members: Vec<MemberFacts> = self.participants.values().map(MemberFacts::of).collect();
         let speaking = self.participants.values().filter_map(|one| {
             let level = self.speakers.reported_level(one.id)?;
@@ -114,6 +117,7 @@ impl Room {
             sif_trailer: self.terms.sif_trailer.to_vec(),
             speaking: speaking.collect(),
             members,
+            expected: self.expected(now).cloned().collect(),
         };
         self.links.open.insert(link);
         self.tell_link(link, Told::Welcome(Box::new(introduction)));
@@ -133,6 +137,7 @@ impl Room {
 
     fn handle_part(&mut self, link: LinkId, told: Told, now: Instant) {
         match told {
+            Told::Expected(identity) => self.keep_place(identity, now),
             Told::Described { metadata } => {
                 self.info.metadata = metadata;
                 self.tell_room();

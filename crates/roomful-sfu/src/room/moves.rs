@@ -16,6 +16,7 @@ use super::administration::Outcome;
 use super::{Room, RoomOutput};
 use crate::administration::{AdministrationError, Reply};
 use crate::ids::{Identity, RoomName};
+use crate::link::Told;
 use crate::token::Grant;
 
 /// Who is on the way here, and until when a place is kept. As many as there are places in the room.
@@ -34,16 +35,23 @@ impl Expected {
 }
 
 impl Room {
-    /// Keeps a place for `identity`, if there is one.
+    /// Keeps a place for `identity`, if there is one, in every part of the room.
     pub(super) fn expect(&mut self, identity: &Identity, now: Instant) -> Outcome {
-        self.outside.expected.0.retain(|_, until| *until > now);
         if !self.has_place_for(identity, now) {
             return Err(AdministrationError::Full);
         }
         if self.info.max_participants > 0 {
-            self.outside.expected.0.insert(identity.clone(), now + ON_THE_WAY);
+            self.tell_links(None, &Told::Expected(identity.clone()));
+            self.keep_place(identity.clone(), now);
         }
         Ok(Reply::Room(Box::new(self.info())))
+    }
+
+    /// Counts `identity` as coming for a while.
+    pub(super) fn keep_place(&mut self, identity: Identity, now: Instant) {
+        let expected = &mut self.outside.expected.0;
+        expected.retain(|_, until| *until > now);
+        expected.insert(identity, now + ON_THE_WAY);
     }
 
     /// Those for whom a place is kept.

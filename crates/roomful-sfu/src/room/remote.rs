@@ -52,6 +52,7 @@ impl Room {
             self.remove(id, DisconnectReason::DuplicateIdentity, Some(Action::Disconnect), now);
         }
         self.tell_departures_of(&identity, now);
+        self.outside.expected.handle_arrival(&identity);
         let id = self.next_member();
         let (participant, tracks, data_tracks) = self.member(id, link, facts, now);
         self.participants.insert(id, participant);

@@ -174,7 +174,7 @@ impl Sfu {
         };
         self.links.rooms.insert(link, key);
         if let Some(room) = self.rooms.get_mut(&key) {
-            room.open_link(link);
+            room.open_link(link, now);
         }
         self.settle(key);
     }

@@ -118,6 +118,32 @@ pub(crate) fn a_place_is_kept_for_whoever_is_on_the_way_and_given_up_in_time() {
 }
 
 #[test]
+pub(crate) fn a_place_is_kept_in_every_part_of_the_room() {
+    let (mut world, _) = call(603, &["ann", "bob"]);
+    // Where there are two workers, those with an even number are not at home in the attic.
+    world.set_home("attic", 1);
+    let wanted = proto::CreateRoomRequest {
+        name: "attic".into(),
+        max_participants: 3,
+        ..Default::default()
+    };
+    world.administer(Administration::CreateRoom(Box::new(wanted))).unwrap().unwrap();
+    assert_eq!(move_to_attic(&mut world, "bob", 3), Ok(Reply::Done));
+    join(&mut world, "cleo", "attic");
+    assert_eq!(move_to_attic(&mut world, "ann", 3), Ok(Reply::Done), "of whom its part hears now");
+    join(&mut world, "eve", "garden");
+    let rival = join_with(&mut world, grant("dan", "attic"));
+    world.run(SECOND);
+    let refused = world.client(rival).farewell().map(|farewell| farewell.reason);
+    assert_eq!(refused, Some(DisconnectReason::JoinFailure), "the places are ann's and bob's");
+    for who in ["ann", "bob"] {
+        let moved = join_with(&mut world, grant(who, "attic"));
+        connected(&mut world, moved);
+    }
+    assert_eq!(world.client(ClientId(2)).roster().len(), 2);
+}
+
+#[test]
 fn whoever_is_nowhere_works_for_the_room_or_cannot_be_told_stays() {
     let rooms = RoomPolicy { auto_create: true, ..RoomPolicy::default() };
     let mut world = World::with_rooms(602, rooms).unwrap();

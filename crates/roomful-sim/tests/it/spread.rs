@@ -104,6 +104,8 @@ hold_in_parts! { 2:
     }
     moves {
         whoever_is_moved_gets_a_token_is_told_where_and_joins_there,
+        a_place_is_kept_for_whoever_is_on_the_way_and_given_up_in_time,
+        a_place_is_kept_in_every_part_of_the_room,
     }
     notices {
         what_happens_is_told_in_its_order,
