@@ -4,6 +4,7 @@
 //! What lies after it, padding included, makes sense only once the packet was opened. [`write_header`] puts a header
 //! before a payload. Nothing here allocates.
 
+pub mod dependency;
 pub mod extension;
 mod extensions;
 pub mod red;

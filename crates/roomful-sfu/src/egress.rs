@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use codec::Codec;
 pub use codec::vp8::Vp8Rewrite;
-pub use inner::{FrameRate, InnerWish, LayerFrame, LayerWatch, Shape};
+pub use inner::{FrameRate, InnerWish, LayerFrame, LayerWatch, Observed, Shape};
 
 use inner::{LayerFilter, Verdict};
 use rewriter::{Rewriter, Rewritten};
@@ -97,6 +97,13 @@ pub struct IncomingPacket<'a> {
     pub shape: &'a Shape,
 }
 
+impl IncomingPacket<'_> {
+    /// The number of its frame, if its dependency descriptor says one.
+    fn frame_number(&self) -> Option<u16> {
+        self.frame?.number
+    }
+}
+
 /// What becomes of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
@@ -116,10 +123,19 @@ pub struct OutgoingHeader {
     pub timestamp: u32,
     /// The RTP marker bit: as received, or where a picture ends of which larger layers are left out.
     pub marker: bool,
-    /// Bytes of the payload that must change, for VP8 with counters in its descriptor.
-    pub vp8: Option<Vp8Rewrite>,
+    /// What must change beyond the header.
+    pub rewrite: Option<Rewrite>,
     /// The payload is left out: the packet only fills its place, so that nobody asks for it.
     pub is_filler: bool,
+}
+
+/// What must change in a packet so that its counters go on from those that were sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// Bytes of a VP8 payload with counters in its descriptor.
+    Vp8(Vp8Rewrite),
+    /// So much is added to the frame number of its dependency descriptor, modulo 2^16.
+    FrameNumber(u16),
 }
 
 /// Selects and rewrites the packets of one publication for one subscriber.
@@ -234,7 +250,7 @@ impl Egress {
                     OutgoingHeader { marker: ends_picture, ..header }
                 }
                 Verdict::LeaveOut => {
-                    OutgoingHeader { marker: false, vp8: None, is_filler: true, ..header }
+                    OutgoingHeader { marker: false, rewrite: None, is_filler: true, ..header }
                 }
             }),
             Rewritten::Drop => Forward::Drop,

@@ -12,6 +12,8 @@ mod stun;
 pub use datagrams::{core_datagrams, datagram_seeds};
 pub use egress::{egress_packets, egress_seeds};
 pub use media::{media_packets, media_seeds};
+#[cfg(test)]
+pub(crate) use offers::DATA_OFFER;
 pub use offers::{offer_answer, offer_seeds};
 pub use stun::{stun_parse, stun_seeds};
 

@@ -22,11 +22,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roomful_rtp::rtp::dependency;
 use roomful_rtp::srtp::MasterKeys;
 use str0m::channel::ChannelId;
 use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::error::IceError;
-use str0m::rtp::Extension;
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, net};
 
 use crate::route::{Protocol, Route};
@@ -151,6 +152,31 @@ const NO_PACKETS: usize = 1;
 /// Id of the header extension in offers of this server's: one that `str0m` gives no other.
 const PLAYOUT_DELAY_ID: u8 = 6;
 
+/// The same of dependency descriptors.
+const DESCRIPTOR_ID: u8 = 12;
+
+/// A header extension that `str0m` negotiates and, since it sees no RTP, neither reads nor writes.
+#[derive(Debug)]
+struct PassedOver;
+
+impl ExtensionSerializer for PassedOver {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, _: &[u8], _: &mut ExtensionValues) -> bool {
+        false
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+}
+
 impl TransportFactory {
     /// `None` if the crypto library cannot make a certificate.
     pub(crate) fn new() -> Option<Self> {
@@ -205,6 +231,8 @@ impl TransportFactory {
             true => config.set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay),
             false => config,
         };
+        let descriptor = Extension::with_serializer(dependency::URI, PassedOver);
+        let config = config.set_extension(DESCRIPTOR_ID, descriptor);
         config
             .set_crypto_provider(self.provider.clone())
             .set_dtls_cert(self.certificate.clone())

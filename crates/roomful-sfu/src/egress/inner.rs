@@ -8,7 +8,7 @@ mod filter;
 mod watch;
 
 pub(super) use filter::{LayerFilter, Verdict};
-pub use watch::LayerWatch;
+pub use watch::{LayerWatch, Observed};
 
 use super::Layer;
 
@@ -35,6 +35,8 @@ pub struct LayerFrame {
     pub refers_below: bool,
     /// Nothing later in higher temporal layers is predicted from anything of those before this picture.
     pub lets_up: bool,
+    /// Its number among the frames of its encoding, where a dependency descriptor counts them.
+    pub number: Option<u16>,
 }
 
 /// Frames a second.

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::codec::{Codec, vp8};
-use super::{IncomingPacket, OutgoingHeader, ticks};
+use super::{IncomingPacket, OutgoingHeader, Rewrite, ticks};
 use sent::SentWindow;
 
 /// Largest jump of a source's sequence numbers that stays a gap of the outgoing stream, in packets:
@@ -53,6 +53,15 @@ pub(super) struct Rewriter {
     source: Option<Source>,
     newest_frame: Option<Frame>,
     vp8: vp8::Continuity,
+    frame_numbers: FrameNumbers,
+}
+
+/// Keeps the frame numbers of dependency descriptors running on, whatever the stream behind them.
+#[derive(Debug, Default)]
+struct FrameNumbers {
+    shift: u16,
+    /// The newest that was sent.
+    last: Option<u16>,
 }
 
 /// The stream that is being forwarded, from the packet it was entered with.
@@ -88,6 +97,7 @@ impl Rewriter {
             source: None,
             newest_frame: None,
             vp8: vp8::Continuity::default(),
+            frame_numbers: FrameNumbers::default(),
         }
     }
 
@@ -113,6 +123,9 @@ impl Rewriter {
         self.newest_frame = Some(Frame { timestamp, arrival: packet.arrival });
         if packet.codec == Codec::Vp8 {
             self.vp8.start(packet.payload);
+        }
+        if let Some(number) = packet.frame_number() {
+            self.frame_numbers.start(number);
         }
         self.header(packet, seq, timestamp)
     }
@@ -176,8 +189,12 @@ impl Rewriter {
     fn header(&mut self, packet: &IncomingPacket<'_>, seq: u64, timestamp: u64) -> OutgoingHeader {
         let newest = seq >= self.sent.after_newest_sent();
         self.sent.insert(seq);
-        let vp8 = match packet.codec {
-            Codec::Vp8 => self.vp8.rewrite(packet.payload, newest),
+        let rewrite = match packet.codec {
+            Codec::Vp8 => self.vp8.rewrite(packet.payload, newest).map(Rewrite::Vp8),
+            Codec::Av1 => packet
+                .frame_number()
+                .and_then(|number| self.frame_numbers.rewrite(number, newest))
+                .map(Rewrite::FrameNumber),
             _ => None,
         };
         // The wire carries the low 32 bits.
@@ -185,9 +202,26 @@ impl Rewriter {
             seq,
             timestamp: timestamp as u32,
             marker: packet.marker,
-            vp8,
+            rewrite,
             is_filler: false,
         }
+    }
+}
+
+impl FrameNumbers {
+    /// The outgoing stream goes on with another source, whose first frame has this number: it becomes the one after the
+    /// last that was sent. The very first source keeps its own.
+    fn start(&mut self, number: u16) {
+        let next = self.last.map(|last| last.wrapping_add(1));
+        self.shift = next.map_or(0, |next| next.wrapping_sub(number));
+    }
+
+    /// What to add to a number of the current source; `None` for nothing.
+    fn rewrite(&mut self, number: u16, newest: bool) -> Option<u16> {
+        if newest {
+            self.last = Some(number.wrapping_add(self.shift));
+        }
+        (self.shift != 0).then_some(self.shift)
     }
 }
 

@@ -6,7 +6,8 @@ use super::{Script, script};
 use crate::codecs::Codec;
 use crate::egress::codec::{Entry, entry, starts_keyframe};
 use crate::egress::{
-    Egress, Forward, FrameRate, IncomingPacket, InnerWish, Layer, LayerWatch, MediaKind, Wanted,
+    Egress, Forward, FrameRate, IncomingPacket, InnerWish, Layer, LayerWatch, MediaKind, Observed,
+    Rewrite, Wanted,
 };
 use crate::testing::start_of_time;
 
@@ -18,17 +19,21 @@ pub fn egress_seeds() -> Vec<Vec<u8>> {
     let vp9_delta: &[u8] = &[0xe8, 0x81, 0x03, 0x00, 1, 9, 9];
     let h264_key: &[u8] = &[0x18, 0, 2, 0x67, 1, 0, 2, 0x68, 1, 0, 2, 0x65, 0x88];
     let h264_delta: &[u8] = &[0x7c, 0x81, 0x9a, 1];
-    let av1_key: &[u8] = &[0x28, 0x02, 0x12, 0x00, 0x0a, 0x0b, 0, 0, 0];
-    let av1_delta: &[u8] = &[0x10, 0x32, 1, 2, 3];
+    let av1_key: &[u8] = &[0, 0x28, 0x02, 0x12, 0x00, 0x0a, 0x0b, 0, 0, 0];
+    let av1_delta: &[u8] = &[0, 0x10, 0x32, 1, 2, 3];
     let h265_key: &[u8] = &[0x60, 1, 0, 3, 0x40, 1, 1, 0, 3, 0x42, 1, 1, 0, 3, 0x26, 1, 0xaf];
     let h265_delta: &[u8] = &[0x62, 1, 0x81, 0xd0];
     let streams = [(0, vp8_key, vp8_delta), (1, h264_key, h264_delta), (2, vp9_key, vp9_delta)];
     let layered_key: &[u8] = &[0xae, 0x81, 0x02, 0x10, 0, 0x30, 0, 160, 0, 90, 1, 64, 0, 180, 9];
     let layered_upper: &[u8] = &[0xec, 0x81, 0x03, 0x53, 1, 9, 9];
     let layered = (2, layered_key, layered_upper);
+    // Dependency descriptors of one template, which the second changes the references of.
+    let described_key: &[u8] = &[6, 0xc0, 2, 0xbc, 0x80, 0, 0xe0, 0x18, 0x0a, 1];
+    let described_delta: &[u8] = &[6, 0xc0, 2, 0xbd, 0x12, 0, 0, 0x10, 0x32, 1];
+    let described = (3, described_key, described_delta);
     streams
         .into_iter()
-        .chain([layered])
+        .chain([layered, described])
         .chain([(3, av1_key, av1_delta), (4, h265_key, h265_delta)])
         .chain([(5, &b"opus"[..], &b"more"[..])])
         .flat_map(|(codec, key, delta)| {
@@ -73,7 +78,8 @@ pub fn egress_packets(bytes: &[u8]) {
         let is_entry = entry(codec, payload) != Entry::No;
         assert_eq!(starts_keyframe(codec, payload), is_entry && !codec.is_audio());
         let timestamp = (1 << 32) + *seq * 3_000;
-        let frame = layers.observe(codec, timestamp, payload);
+        let (descriptor, payload) = described(codec, payload);
+        let frame = layers.observe(&Observed { codec, layer, timestamp, payload, descriptor });
         let packet = IncomingPacket {
             layer,
             seq: *seq,
@@ -87,10 +93,17 @@ pub fn egress_packets(bytes: &[u8]) {
         };
         if let Forward::Send(header) = egress.handle_packet(&packet) {
             assert!(sent.insert(header.seq), "{} is given once", header.seq);
-            if let Some(rewrite) = header.vp8 {
+            if let Some(Rewrite::Vp8(rewrite)) = header.rewrite {
                 rewrite.apply(&mut payload.to_vec());
             }
         }
         while egress.poll_keyframe_request(now).is_some() {}
     }
+}
+
+/// Of AV1 a record begins with the length of its dependency descriptor, and the descriptor.
+fn described(codec: Codec, record: &[u8]) -> (&[u8], &[u8]) {
+    let of_av1 = record.split_first().filter(|_| codec == Codec::Av1);
+    of_av1
+        .map_or((&[], record), |(length, rest)| rest.split_at(rest.len().min(usize::from(*length))))
 }

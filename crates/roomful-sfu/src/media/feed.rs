@@ -15,14 +15,17 @@ use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
 use super::session::MediaSession;
-use crate::egress::{Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, Shape, Wanted};
+use crate::egress::{
+    Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, Rewrite, Shape, Wanted,
+};
 use crate::transmit::TransmitBuffer;
 use crate::transport::{OutgoingSsrcs, Section, SendFormat};
 
-/// Bytes a sealed packet has beyond its payload at most: fixed header 12, extensions 4 + 3 + 4 (playout delay), 2 and a section's
-/// name of 17 (RFC 8285 §4.2), original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut packets off,
-/// larger only asks for room that stays unused.
-pub(super) const OVERHEAD: usize = 64;
+/// Bytes a sealed packet has beyond its payload and dependency descriptor at most: fixed header 12, extensions 4 + 3 + 4 (playout
+/// delay), 2, 2 before a descriptor and a section's name of 17 (RFC 8285 §4.2), one more for each in the two-byte form and 3 to
+/// fill the last word, original sequence number 2, and the longest SRTP tag 16 (RFC 3711 §3.1, RFC 7714 §13). Smaller would cut
+/// packets off, larger only asks for room that stays unused.
+pub(super) const OVERHEAD: usize = 80;
 
 /// Repeats a subscriber may ask for beyond one for each packet sent: at the start, and after any time without
 /// loss. A burst that loses half a second of 4 Mb/s fits. Larger lets one who asks for everything again and again
@@ -73,6 +76,8 @@ pub(super) struct Given<'a> {
     pub(super) padding: u8,
     pub(super) kept: &'a Kept,
     pub(super) payload: &'a [u8],
+    /// Its dependency descriptor; empty if it has none.
+    pub(super) descriptor: &'a [u8],
     /// What is known of the layers inside the track's encodings.
     pub(super) shape: &'a Shape,
 }
@@ -150,8 +155,9 @@ impl Feed {
         now: Instant,
         into: &mut TransmitBuffer,
     ) -> Fed {
-        let Given { kept, payload, .. } = given;
-        if !into.has_room(payload.len() + usize::from(given.padding) + OVERHEAD) {
+        let Given { kept, payload, descriptor, .. } = given;
+        let length = payload.len() + descriptor.len() + usize::from(given.padding);
+        if !into.has_room(length + OVERHEAD) {
             return Fed::Full;
         }
         let incoming = IncomingPacket {
@@ -186,7 +192,8 @@ impl Feed {
             delay: self.delay.as_mut().and_then(|one| one.extension(header.seq as u16, now)),
             payload: if header.is_filler { &[] } else { payload },
             padding: if header.is_filler { 0 } else { given.padding },
-            vp8: header.vp8,
+            descriptor: if header.is_filler { &[] } else { descriptor },
+            rewrite: header.rewrite,
             inside: format.inside,
         };
         if !session.send(&outgoing, now, into) {
@@ -203,7 +210,7 @@ impl Feed {
                 position: given.position,
                 timestamp: header.timestamp,
                 marker: header.marker,
-                vp8: header.vp8,
+                rewrite: header.rewrite,
             };
             self.sent.insert(sent, now);
         }
@@ -224,7 +231,8 @@ impl Feed {
         }
         let Some(sent) = self.sent.take_for_repeat(sequence, now) else { return Fed::Left };
         let Some((kept, payload)) = ring.get(sent.position) else { return Fed::Left };
-        if !into.has_room(payload.len() + OVERHEAD) {
+        let descriptor = ring.descriptor(kept);
+        if !into.has_room(payload.len() + descriptor.len() + OVERHEAD) {
             return Fed::Full;
         }
         let format = self.send_format(kept.format, session).and_then(|one| one.repair);
@@ -246,7 +254,8 @@ impl Feed {
             delay: None,
             payload,
             padding: 0,
-            vp8: sent.vp8,
+            descriptor,
+            rewrite: sent.rewrite,
             inside: None,
         };
         if !session.send(&outgoing, now, into) {
@@ -291,7 +300,9 @@ pub(super) struct Outgoing<'a> {
     pub(super) payload: &'a [u8],
     /// Bytes of padding behind the payload.
     pub(super) padding: u8,
-    pub(super) vp8: Option<crate::egress::Vp8Rewrite>,
+    /// Its dependency descriptor; empty if it has none.
+    pub(super) descriptor: &'a [u8],
+    pub(super) rewrite: Option<Rewrite>,
     /// What its receiver calls the sound inside, if it is redundant audio.
     pub(super) inside: Option<u8>,
 }
@@ -311,7 +322,7 @@ impl Outgoing<'_> {
         }
         let body = out.get_mut(at..at + self.payload.len())?;
         body.copy_from_slice(self.payload);
-        if let Some(rewrite) = &self.vp8 {
+        if let Some(Rewrite::Vp8(rewrite)) = &self.rewrite {
             rewrite.apply(body);
         }
         if let Some(inside) = self.inside {

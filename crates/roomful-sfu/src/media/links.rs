@@ -42,6 +42,8 @@ struct LinkPacket {
     format: Format,
     extensions: Carried,
     length: u16,
+    /// Bytes of its dependency descriptor, which lies behind the payload.
+    descriptor: u8,
 }
 
 /// Payload that may wait for one link between two turns of a worker: more than a socket brings in the millisecond for
@@ -102,13 +104,18 @@ impl LinkMedia {
     }
 
     fn push(&mut self, to: &CopyTo, packet: &Arrived<'_>, restarts: u32) -> bool {
-        let Ok(length) = u16::try_from(packet.payload.len()) else { return false };
+        let (Ok(length), Ok(descriptor)) =
+            (u16::try_from(packet.payload.len()), u8::try_from(packet.descriptor.len()))
+        else {
+            return false;
+        };
         let is_full = self.payloads.len() + packet.payload.len() > MAX_WAITING
             || self.packets.len() >= MAX_PACKETS_WAITING;
         if is_full {
             return false;
         }
         self.payloads.extend_from_slice(packet.payload);
+        self.payloads.extend_from_slice(packet.descriptor);
         self.packets.push(LinkPacket {
             track: to.number,
             layer: packet.layer,
@@ -119,6 +126,7 @@ impl LinkMedia {
             format: packet.format,
             extensions: packet.extensions,
             length,
+            descriptor,
         });
         true
     }
@@ -255,7 +263,7 @@ impl MediaPlane {
     pub(crate) fn handle_link(&mut self, link: LinkId, media: &LinkMedia, now: Instant) {
         let mut at = 0;
         for packet in &media.packets {
-            let end = at + usize::from(packet.length);
+            let end = at + usize::from(packet.length) + usize::from(packet.descriptor);
             let Some(payload) = media.payloads.get(at..end) else { return };
             at = end;
             if let Some(key) = self.links.received.get(&(link, packet.track)).copied() {
@@ -301,6 +309,8 @@ impl MediaPlane {
         if track.muted {
             return;
         }
+        let length = payload.len().min(usize::from(packet.length));
+        let (payload, descriptor) = payload.split_at(length);
         let is_restart = track.links.begins_anew(packet);
         let arrived = Arrived {
             layer: packet.layer,
@@ -311,6 +321,7 @@ impl MediaPlane {
             format: packet.format,
             extensions: packet.extensions,
             payload,
+            descriptor,
         };
         self.take_in(key, &arrived, is_restart);
     }
@@ -364,6 +375,7 @@ mod tests {
             format: Format::VP8,
             extensions: Carried::default(),
             payload: &[],
+            descriptor: &[],
         };
         let to = CopyTo { link: LinkId(1), number: TRACK, best: Layer::HIGH };
         let taken = (0..2 * MAX_PACKETS_WAITING).filter(|_| media.push(&to, &empty, 0)).count();

@@ -11,8 +11,9 @@ use super::ring::{Arrived, Carried};
 use super::session::MediaSession;
 use super::track::Track;
 use super::{Heard, MediaPlane, SessionKey, TrackKey};
-use crate::egress::MediaKind;
+use crate::egress::codec::Codec;
 use crate::egress::codec::starts_keyframe;
+use crate::egress::{MediaKind, Observed};
 use crate::speakers::AudioLevel;
 use crate::transport::{Format, Payload};
 
@@ -31,7 +32,7 @@ impl MediaPlane {
             self.drops.malformed += 1;
             return None;
         };
-        let extensions = session.read_extensions(&header, plain, now);
+        let (extensions, descriptor) = session.read_extensions(&header, plain, now);
         if session.is_broken(&header, payload) {
             self.drops.malformed += 1;
             return None;
@@ -47,7 +48,19 @@ impl MediaPlane {
         if self.tracks.get(track_key)?.muted {
             return None;
         }
-        let arrived = arrived(&place, &header, format, extensions, codec_payload, now);
+        // Others do without, and would need other frame numbers for each of their encodings.
+        let descriptor = if format.codec == Codec::Av1 { descriptor } else { &[] };
+        let arrived = Arrived {
+            layer: place.layer,
+            seq: place.seq,
+            timestamp: place.timestamp,
+            marker: header.marker,
+            arrival: now,
+            format,
+            extensions,
+            payload: codec_payload,
+            descriptor,
+        };
         self.take_in(track_key, &arrived, place.is_restart);
         Some(Heard { level: AudioLevel(arrived.level()? & 0x7f) })
     }
@@ -79,26 +92,6 @@ impl MediaPlane {
     }
 }
 
-fn arrived<'a>(
-    place: &Place,
-    header: &RtpHeader,
-    format: Format,
-    extensions: Carried,
-    payload: &'a [u8],
-    now: Instant,
-) -> Arrived<'a> {
-    Arrived {
-        layer: place.layer,
-        seq: place.seq,
-        timestamp: place.timestamp,
-        marker: header.marker,
-        arrival: now,
-        format,
-        extensions,
-        payload,
-    }
-}
-
 impl Arrived<'_> {
     /// The loudness in it, if it is sound and says so.
     fn level(&self) -> Option<u8> {
@@ -112,6 +105,7 @@ impl Track {
         if starts_keyframe(packet.format.codec, packet.payload) {
             self.throttles[packet.layer.index()].handle_keyframe();
         }
+        let Arrived { layer, timestamp, payload, descriptor, .. } = *packet;
         let codec = packet.format.codec;
         if codec.is_audio() {
             if !self.recovery.note(packet.seq) {
@@ -120,16 +114,22 @@ impl Track {
             let ring = &mut self.ring;
             self.recovery.recover(packet, |lost| ring.push(lost, None));
         }
-        let frame = self.layers.observe(codec, packet.timestamp, packet.payload);
+        let frame = self.layers.observe(&Observed { codec, layer, timestamp, payload, descriptor });
         self.ring.push(packet, frame);
     }
 }
 
 impl MediaSession {
-    /// Takes in what a packet's header extensions say.
-    fn read_extensions(&mut self, header: &RtpHeader, plain: &[u8], now: Instant) -> Carried {
+    /// Takes in what a packet's header extensions say; returns its dependency descriptor, too, empty if it has none.
+    fn read_extensions<'a>(
+        &mut self,
+        header: &RtpHeader,
+        plain: &'a [u8],
+        now: Instant,
+    ) -> (Carried, &'a [u8]) {
         let ids = self.negotiated.extensions;
         let mut carried = Carried::default();
+        let mut descriptor: &[u8] = &[];
         for (id, value) in header.extensions(plain) {
             let id = Some(id);
             match value {
@@ -140,10 +140,11 @@ impl MediaSession {
                 [orientation, ..] if id == ids.orientation => {
                     carried.orientation = Some(*orientation)
                 }
+                value if id == ids.dependency_descriptor => descriptor = value,
                 _ => {}
             }
         }
-        carried
+        (carried, descriptor)
     }
 
     /// Whether it is redundant audio that cannot be read, or holds what was not agreed on. What is let in is not checked

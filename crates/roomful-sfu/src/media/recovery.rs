@@ -132,6 +132,7 @@ mod tests {
                 format: Format::RED,
                 extensions: Carried::default(),
                 payload: &payload,
+                descriptor: &[],
             };
             recovery.note(packet.seq);
             let mut found = Vec::new();

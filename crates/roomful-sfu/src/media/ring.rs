@@ -53,6 +53,8 @@ pub(crate) struct Kept {
     pub(crate) frame: Option<LayerFrame>,
     offset: u64,
     length: u16,
+    /// Bytes of its dependency descriptor, which lies behind the payload.
+    descriptor: u8,
 }
 
 /// What a packet's header extensions say that subscribers should hear, too.
@@ -79,6 +81,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) format: Format,
     pub(crate) extensions: Carried,
     pub(crate) payload: &'a [u8],
+    /// Its dependency descriptor, where its codec needs one that subscribers have to have, too; else empty.
+    pub(crate) descriptor: &'a [u8],
 }
 
 impl PacketRing {
@@ -97,8 +101,13 @@ impl PacketRing {
 
     /// Takes a packet in, which is of `frame`; one that no buffer could hold is left out, which RTP over UDP cannot produce.
     pub(crate) fn push(&mut self, packet: &Arrived<'_>, frame: Option<LayerFrame>) {
-        let length = packet.payload.len();
-        let Ok(short) = u16::try_from(length) else { return };
+        let payload = packet.payload.len();
+        let length = payload + packet.descriptor.len();
+        let (Ok(short), Ok(descriptor)) =
+            (u16::try_from(payload), u8::try_from(packet.descriptor.len()))
+        else {
+            return;
+        };
         if self.bytes.is_empty() {
             self.bytes = vec![0; FIRST_CAPACITY.min(self.limit)];
         }
@@ -106,7 +115,8 @@ impl PacketRing {
             self.grow();
         }
         let start = self.place(self.write);
-        self.bytes[start..start + length].copy_from_slice(packet.payload);
+        self.bytes[start..start + payload].copy_from_slice(packet.payload);
+        self.bytes[start + payload..start + length].copy_from_slice(packet.descriptor);
         self.kept.push_back(Kept {
             layer: packet.layer,
             seq: packet.seq,
@@ -118,6 +128,7 @@ impl PacketRing {
             frame,
             offset: self.write,
             length: short,
+            descriptor,
         });
         self.write += length as u64;
     }
@@ -129,6 +140,12 @@ impl PacketRing {
         let start = self.place(kept.offset);
         let payload = self.bytes.get(start..start + usize::from(kept.length))?;
         Some((kept, payload))
+    }
+
+    /// The dependency descriptor of a packet that is still here; empty if it has none.
+    pub(crate) fn descriptor(&self, kept: &Kept) -> &[u8] {
+        let start = self.place(kept.offset) + usize::from(kept.length);
+        self.bytes.get(start..start + usize::from(kept.descriptor)).unwrap_or_default()
     }
 
     /// Lets the oldest go until `length` bytes fit in one piece; `false` if growing is better.
@@ -162,7 +179,7 @@ impl PacketRing {
         let former = std::mem::replace(&mut self.bytes, grown);
         let mut write = 0;
         for kept in &mut self.kept {
-            let length = usize::from(kept.length);
+            let length = usize::from(kept.length) + usize::from(kept.descriptor);
             let from = (kept.offset % former.len() as u64) as usize;
             self.bytes[write..write + length].copy_from_slice(&former[from..from + length]);
             kept.offset = write as u64;
@@ -192,6 +209,7 @@ mod tests {
             format: Format::OPUS,
             extensions: Carried::default(),
             payload: &vec![seq as u8; length],
+            descriptor: &[],
         };
         ring.push(&packet, None);
         position

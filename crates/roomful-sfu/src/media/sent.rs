@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ring::Position;
-use crate::egress::Vp8Rewrite;
+use crate::egress::Rewrite;
 
 /// Packets remembered at first, and at most: it doubles when one younger than [`KEEP`] would have to leave.
 /// 1,024 are a second of 8 Mb/s. Larger costs every subscriber memory, smaller leaves losses unrepaired.
@@ -26,7 +26,7 @@ pub(super) struct Sent {
     pub(super) position: Position,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
-    pub(super) vp8: Option<Vp8Rewrite>,
+    pub(super) rewrite: Option<Rewrite>,
 }
 
 /// See the module text. Takes no memory until something is sent.
@@ -45,7 +45,7 @@ struct Slot {
     /// Packets remembered together are closer than this tells apart.
     seq: u16,
     marker: bool,
-    vp8: Option<Vp8Rewrite>,
+    rewrite: Option<Rewrite>,
     sent: Moment,
     repeated: Moment,
 }
@@ -69,13 +69,13 @@ impl SentPackets {
             self.slots = vec![Slot::default(); FIRST].into();
         }
         let now = self.moment(now);
-        let Sent { seq, position, timestamp, marker, vp8 } = sent;
+        let Sent { seq, position, timestamp, marker, rewrite } = sent;
         while self.slots.len() < MOST && self.slots[self.index(seq)].sent.is_within(KEEP, now) {
             self.grow();
         }
         let repeated = Moment::default();
         self.slots[self.index(seq)] =
-            Slot { position, timestamp, seq, marker, vp8, sent: now, repeated };
+            Slot { position, timestamp, seq, marker, rewrite, sent: now, repeated };
     }
 
     /// The packet last sent under `sequence`, if it is remembered and was not repeated just now. It counts as repeated.
@@ -88,8 +88,8 @@ impl SentPackets {
             return None;
         }
         slot.repeated = now;
-        let Slot { position, timestamp, seq, marker, vp8, .. } = *slot;
-        Some(Sent { seq, position, timestamp, marker, vp8 })
+        let Slot { position, timestamp, seq, marker, rewrite, .. } = *slot;
+        Some(Sent { seq, position, timestamp, marker, rewrite })
     }
 
     fn moment(&self, now: Instant) -> Moment {
@@ -124,7 +124,7 @@ mod tests {
 
     fn sent(seq: u64) -> Sent {
         let position = Position(seq + 7);
-        Sent { seq: seq as u16, position, timestamp: 0, marker: false, vp8: None }
+        Sent { seq: seq as u16, position, timestamp: 0, marker: false, rewrite: None }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use roomful_rtp::rtcp::TransportFeedback;
 use roomful_rtp::rtp::RtpHeader;
+use roomful_rtp::rtp::dependency::shift_frame_number;
 use roomful_rtp::rtp::extension::AbsSendTime;
 use roomful_rtp::rtt::RttEstimator;
 use roomful_rtp::srtp::{MasterKeys, OpenError, Opener, Sealer};
@@ -19,6 +20,7 @@ use super::quality::QualityJudge;
 use super::reports::ReportTimes;
 use super::track::FeedSlot;
 use super::{MediaDrops, TrackKey};
+use crate::egress::Rewrite;
 use crate::ids::ParticipantId;
 use crate::route::Route;
 use crate::transmit::TransmitBuffer;
@@ -53,6 +55,9 @@ pub(crate) struct MediaSession {
 /// Bytes of a section's name that a header extension of one byte's header can carry (RFC 8285 §4.2); longer ones go
 /// without. Browsers count sections from 0.
 const LONGEST_NAME: usize = 16;
+
+/// Bytes of the longest header extension there can be (RFC 8285 §4.3).
+const LONGEST_DESCRIPTOR: usize = 255;
 
 struct Srtp {
     opener: Opener,
@@ -138,7 +143,18 @@ impl MediaSession {
         let (level_byte, orientation_byte) = ([level.unwrap_or(0)], [orientation.unwrap_or(0)]);
         let name = packet.names.and_then(|section| negotiated.sections.get(section.index()));
         let name = name.map(|section| section.mid.as_bytes());
-        let elements: [Option<(u8, &[u8])>; 6] = [
+        let mut shifted;
+        let descriptor = match packet.rewrite {
+            Some(Rewrite::FrameNumber(shift)) => {
+                shifted = [0; LONGEST_DESCRIPTOR];
+                let copy = shifted.get_mut(..packet.descriptor.len()).unwrap_or_default();
+                copy.copy_from_slice(packet.descriptor.get(..copy.len()).unwrap_or_default());
+                shift_frame_number(copy, shift);
+                &*copy
+            }
+            _ => packet.descriptor,
+        };
+        let elements: [Option<(u8, &[u8])>; 7] = [
             extensions.transport_sequence.map(|id| (id, &sequence[..])),
             send_time.as_ref().map(|(id, bytes)| (*id, &bytes[..])),
             extensions.audio_level.filter(|_| level.is_some()).map(|id| (id, &level_byte[..])),
@@ -147,10 +163,15 @@ impl MediaSession {
                 .filter(|_| orientation.is_some())
                 .map(|id| (id, &orientation_byte[..])),
             extensions.playout_delay.zip(packet.delay.as_ref().map(|bytes| &bytes[..])),
+            extensions
+                .dependency_descriptor
+                .filter(|_| !descriptor.is_empty())
+                .map(|id| (id, descriptor)),
             extensions.mid.zip(name.filter(|name| (1..=LONGEST_NAME).contains(&name.len()))),
         ];
         let sealer = &srtp.sealer;
-        let capacity = packet.payload.len() + usize::from(packet.padding) + OVERHEAD;
+        let capacity =
+            packet.payload.len() + descriptor.len() + usize::from(packet.padding) + OVERHEAD;
         let mut length = 0;
         let written = into.write(*path, capacity, |out| {
             let (header, plain) = packet.write(elements.iter().flatten().copied(), out)?;

@@ -1,5 +1,7 @@
 //! Claims about the media plane, with participants who hold the other ends of its keys.
 
+mod described;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,14 +18,17 @@ use crate::transmit::TransmitBuffer;
 /// What every participant negotiates: it sends sound in section 0 and pictures in section 1, and receives
 /// pictures in section 2 and sound in section 3.
 const OFFER: &str = "m=audio 9 X 111\r\na=mid:0\r\na=ssrc:100 cname:x\r\n\
-    m=video 9 X 96 97\r\na=mid:1\r\na=ssrc-group:FID 200 201\r\na=ssrc:200 cname:x\r\na=ssrc:201 cname:x\r\n\
-    m=video 9 X 96 97\r\na=mid:2\r\nm=audio 9 X 111\r\na=mid:3\r\n";
+    m=video 9 X 96 97 98 99\r\na=mid:1\r\na=ssrc-group:FID 200 201\r\na=ssrc:200 cname:x\r\na=ssrc:201 cname:x\r\n\
+    m=video 9 X 96 97 98 99\r\na=mid:2\r\nm=audio 9 X 111\r\na=mid:3\r\n";
 const ANSWER: &str = "m=audio 9 X 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
     a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
     a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
     a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
-    m=video 9 X 96 97\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
-    m=video 9 X 96 97\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+    a=extmap:12 https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension\r\n\
+    m=video 9 X 96 97 98 99\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+    a=rtpmap:98 AV1/90000\r\na=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n\
+    m=video 9 X 96 97 98 99\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+    a=rtpmap:98 AV1/90000\r\na=rtpmap:99 rtx/90000\r\na=fmtp:99 apt=98\r\n\
     a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:y\r\n\
     m=audio 9 X 111\r\na=mid:3\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:9 cname:y\r\n";
 

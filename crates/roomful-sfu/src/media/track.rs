@@ -159,7 +159,9 @@ impl Track {
                         if let Some((kept, payload)) = self.ring.get(round.at) {
                             let padding = *padding.unwrap_or(&0);
                             let (position, shape) = (round.at, self.layers.shape());
-                            let given = Given { position, padding, kept, payload, shape };
+                            let descriptor = self.ring.descriptor(kept);
+                            let given =
+                                Given { position, padding, kept, payload, descriptor, shape };
                             let fed = feed.forward(given, session, now, into);
                             if fed == Fed::Full {
                                 self.round = Some(round);
@@ -198,6 +200,7 @@ impl Track {
                 let (kept, payload) = ring.get(position)?;
                 // An extension that only some packets carry takes a word (RFC 8285 §4.1).
                 let extension = if kept.extensions.orientation.is_some() { 4 } else { 0 };
+                let extension = extension + ring.descriptor(kept).len();
                 (kept.layer == layer && !payload.is_empty()).then_some(payload.len() + extension)
             };
             self.lengths.clear();

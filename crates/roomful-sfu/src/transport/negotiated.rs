@@ -88,6 +88,8 @@ pub(crate) struct ExtensionIds {
     pub(crate) absolute_send_time: Option<u8>,
     /// 3GPP TS 26.114 §7.4.5.
     pub(crate) orientation: Option<u8>,
+    /// RTP Payload Format For AV1, appendix A.
+    pub(crate) dependency_descriptor: Option<u8>,
     /// The playout delay of libwebrtc.
     pub(crate) playout_delay: Option<u8>,
 }
@@ -252,6 +254,7 @@ impl ExtensionIds {
             }
             "urn:3gpp:video-orientation" => &mut self.orientation,
             PLAYOUT_DELAY => &mut self.playout_delay,
+            roomful_rtp::rtp::dependency::URI => &mut self.dependency_descriptor,
             _ => return,
         };
         *slot = Some(id);

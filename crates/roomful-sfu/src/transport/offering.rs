@@ -369,7 +369,7 @@ fn data_section_alone(answer: &str, answered: &[OfferedSection]) -> String {
 mod tests {
     use super::*;
     use crate::testing::start_of_time;
-    use crate::transport::{Beginning, TransportFactory};
+    use crate::transport::{Beginning, TransportFactory, dependency};
 
     const ANSWER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE DATA r001\r\n\
         a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:\
@@ -415,6 +415,33 @@ mod tests {
                 offered[1..].iter().map(|one| one.contains(PLAYOUT_DELAY)).collect();
             assert_eq!(offered, expected);
         }
+    }
+
+    #[test]
+    fn dependency_descriptors_are_offered_for_pictures() {
+        let sections = [SectionToOffer { kind: MediaKind::Audio, stream: None }, video("TR_a")];
+        let offer = transport().make_offer(&sections, &AllowedCodecs::default(), false).unwrap();
+        let (_, offered) = split_sections(&offer);
+        let offered: Vec<bool> =
+            offered[1..].iter().map(|one| one.contains(dependency::URI)).collect();
+        assert_eq!(offered, [false, true]);
+    }
+
+    #[test]
+    fn dependency_descriptors_are_agreed_on_under_the_id_of_whoever_offers_them() {
+        let factory = TransportFactory::new().unwrap();
+        let rng = fastrand::Rng::with_seed(1);
+        let beginning = Beginning { addresses: &[], tells_playout_delay: false, rng };
+        let mut transport = factory.transport(beginning, start_of_time());
+        let offer = format!(
+            "{}{}{}\r\n",
+            crate::fuzzing::DATA_OFFER.replace("BUNDLE 0", "BUNDLE 0 1"),
+            "m=video 9 UDP/TLS/RTP/SAVPF 45\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sendonly\r\na=rtcp-mux\r\n\
+             a=rtpmap:45 AV1/90000\r\na=extmap:15 ",
+            dependency::URI
+        );
+        transport.handle_offer(&offer, &AllowedCodecs::default()).unwrap();
+        assert_eq!(transport.negotiated().extensions.dependency_descriptor, Some(15));
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(in crate::egress) fn layer_frame(payload: &[u8]) -> Option<(LayerFrame, Opti
         refers_back: flags & INTER_PICTURE_PREDICTED != 0,
         refers_below: indices & INTER_LAYER_PREDICTED != 0,
         lets_up: indices & SWITCHING_UP_POINT != 0,
+        number: None,
     };
     if flags & STRUCTURE_PRESENT == 0 {
         return Some((frame, None));

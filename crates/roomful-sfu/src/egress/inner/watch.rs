@@ -1,6 +1,9 @@
 //! `LayerWatch`: reads off the packets of a track which layers are inside its encodings, once for all who receive it.
 
-use super::{LayerFrame, MAX_TEMPORAL, Shape};
+use roomful_rtp::rtp::dependency::{DependencyStructure, FrameDependencies};
+
+use super::{LayerFrame, MAX_SPATIAL, MAX_TEMPORAL, Shape};
+use crate::egress::Layer;
 use crate::egress::codec::{Codec, vp9};
 
 /// See the module text.
@@ -8,6 +11,31 @@ use crate::egress::codec::{Codec, vp9};
 pub struct LayerWatch {
     shape: Shape,
     count: Count,
+    /// Of encodings with dependency descriptors, once there are any.
+    dependencies: Option<Box<[Dependencies; Layer::COUNT]>>,
+}
+
+/// A packet, as far as it may say something of layers.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// What it is coded with.
+    pub codec: Codec,
+    /// The encoding it belongs to.
+    pub layer: Layer,
+    /// Extended past 32 bits.
+    pub timestamp: u64,
+    /// Without its padding.
+    pub payload: &'a [u8],
+    /// Its dependency descriptor; empty if it has none.
+    pub descriptor: &'a [u8],
+}
+
+/// What the frames of one encoding are predicted from.
+#[derive(Debug, Default)]
+struct Dependencies {
+    structure: Option<DependencyStructure>,
+    /// Timestamp of the newest picture, and the number of its first frame.
+    picture: Option<(u64, u16)>,
 }
 
 /// The pictures of each temporal layer in the span under way.
@@ -32,19 +60,72 @@ impl LayerWatch {
     }
 
     /// Looks into the next packet of an encoding. `None`: it says nothing of layers.
-    pub fn observe(&mut self, codec: Codec, timestamp: u64, payload: &[u8]) -> Option<LayerFrame> {
-        if codec != Codec::Vp9 {
-            return None;
+    pub fn observe(&mut self, packet: &Observed<'_>) -> Option<LayerFrame> {
+        let frame = match packet.codec {
+            Codec::Vp9 => self.observe_vp9(packet.payload)?,
+            Codec::Av1 if !packet.descriptor.is_empty() => self.observe_descriptor(packet)?,
+            _ => return None,
+        };
+        if let Some(rates) = self.count.handle_picture(packet.timestamp, frame.temporal) {
+            self.shape.rates = rates;
         }
+        Some(frame)
+    }
+
+    fn observe_vp9(&mut self, payload: &[u8]) -> Option<LayerFrame> {
         let (frame, sizes) = vp9::layer_frame(payload)?;
         if let Some(sizes) = sizes {
             self.shape.spatial = sizes.count;
             self.shape.pixels = sizes.pixels;
         }
-        if let Some(rates) = self.count.handle_picture(timestamp, frame.temporal) {
-            self.shape.rates = rates;
-        }
         Some(frame)
+    }
+
+    fn observe_descriptor(&mut self, packet: &Observed<'_>) -> Option<LayerFrame> {
+        let all = self.dependencies.get_or_insert_default();
+        let one = all.get_mut(packet.layer.index())?;
+        let read = FrameDependencies::parse(packet.descriptor, &mut one.structure).ok()?;
+        if read.has_structure
+            && let Some(structure) = &one.structure
+        {
+            self.shape.handle_structure(structure);
+        }
+        Some(one.place(&read, packet.timestamp))
+    }
+}
+
+impl Shape {
+    fn handle_structure(&mut self, structure: &DependencyStructure) {
+        self.spatial = structure.spatial_layers();
+        self.pixels = [0; MAX_SPATIAL];
+        for (pixels, (width, height)) in
+            self.pixels.iter_mut().zip(structure.sizes().unwrap_or_default())
+        {
+            *pixels = u32::from(*width) * u32::from(*height);
+        }
+    }
+}
+
+impl Dependencies {
+    /// Where a frame stands. What it is predicted from is of the same picture if it is not older than the first frame of
+    /// that which was seen; of a picture that came late that is not known, so all of it counts as older.
+    fn place(&mut self, read: &FrameDependencies, timestamp: u64) -> LayerFrame {
+        let (newest, first) = self.picture.unwrap_or((timestamp, read.number));
+        let first = if timestamp == newest { first } else { read.number };
+        if timestamp >= newest {
+            self.picture = Some((timestamp, first));
+        }
+        let into_picture = read.number.wrapping_sub(first);
+        LayerFrame {
+            spatial: read.spatial,
+            temporal: read.temporal,
+            begins: read.begins,
+            ends: read.ends,
+            refers_back: read.references.is_some_and(|(_, farthest)| farthest > into_picture),
+            refers_below: read.references.is_some_and(|(nearest, _)| nearest <= into_picture),
+            lets_up: read.lets_up,
+            number: Some(read.number),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::egress::tests::SHAPELESS;
-use crate::egress::{Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, OutgoingHeader};
+use crate::egress::{
+    Codec, Egress, Forward, IncomingPacket, Layer, LayerFrame, MediaKind, OutgoingHeader, Rewrite,
+};
 use crate::testing::start_of_time;
 
 const KEYFRAME: &[u8] = &[0x10, 0x50, 0x42, 0x01, 0x9d, 0x01, 0x2a, 0x80, 0x02];
@@ -279,6 +281,36 @@ fn a_reset_encoding_is_entered_anew_whatever_its_numbers() {
     bench.egress.handle_stream_reset(LOW);
     let header = bench.sent(LOW, 3, 77, KEYFRAME);
     assert_eq!((header.seq, header.timestamp), (101, 1_003_600));
+}
+
+#[test]
+fn frame_numbers_of_dependency_descriptors_go_on_when_their_encoder_starts_over() {
+    let mut bench = Bench::new(MediaKind::Video, Codec::Av1, LOW);
+    let rewritten = |bench: &mut Bench, seq, number, payload: &[u8]| {
+        let frame = LayerFrame { number: Some(number), begins: true, ..LayerFrame::default() };
+        let packet = IncomingPacket {
+            layer: LOW,
+            seq,
+            timestamp: seq * FRAME_TICKS,
+            marker: true,
+            payload,
+            arrival: bench.now,
+            codec: Codec::Av1,
+            frame: Some(frame),
+            shape: &SHAPELESS,
+        };
+        match bench.egress.handle_packet(&packet) {
+            Forward::Send(header) => header.rewrite,
+            Forward::Drop => panic!("frame {number} is dropped"),
+        }
+    };
+    let (key, delta): (&[u8], &[u8]) = (&[0x18, 0x0a, 1], &[0x10, 0x32, 1]);
+    assert_eq!(rewritten(&mut bench, 1, 65_535, key), None, "the first keeps its own");
+    assert_eq!(rewritten(&mut bench, 2, 0, delta), None);
+    bench.egress.handle_stream_reset(LOW);
+    let shift = Some(Rewrite::FrameNumber(1_u16.wrapping_sub(500)));
+    assert_eq!(rewritten(&mut bench, 900, 500, key), shift, "1 follows 0");
+    assert_eq!(rewritten(&mut bench, 901, 501, delta), shift);
 }
 
 #[test]

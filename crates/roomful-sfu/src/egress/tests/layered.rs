@@ -8,7 +8,7 @@ use super::random::Random;
 use super::{PERFECT, ROUGH, SECOND};
 use crate::egress::{
     Codec, Egress, Forward, FrameRate, IncomingPacket, InnerWish, Layer, LayerWatch, MediaKind,
-    OutgoingHeader, Wanted,
+    Observed, OutgoingHeader, Wanted,
 };
 use crate::testing::start_of_time;
 
@@ -41,6 +41,8 @@ struct SentPacket {
     timestamp: u64,
     marker: bool,
     payload: Vec<u8>,
+    /// Of AV1, which says nothing of layers in its payload.
+    descriptor: Vec<u8>,
     frame: FrameId,
     temporal: u8,
 }
@@ -48,12 +50,15 @@ struct SentPacket {
 /// What a layer frame is made of and needs.
 #[derive(Debug, Default)]
 struct Truth {
+    /// Counts layer frames.
+    number: u64,
     packets: BTreeSet<u64>,
     references: Vec<FrameId>,
 }
 
-/// One VP9 encoding.
+/// One encoding.
 struct Encoder {
+    codec: Codec,
     mode: Mode,
     seq: u64,
     picture: u64,
@@ -66,8 +71,9 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn new(mode: Mode, random: &mut Random) -> Self {
+    fn new(codec: Codec, mode: Mode, random: &mut Random) -> Self {
         Self {
+            codec,
             mode,
             seq: random.below(1 << 17),
             picture: random.below(1 << 15),
@@ -113,7 +119,8 @@ impl Encoder {
     ) -> Vec<SentPacket> {
         let frame = (self.picture, spatial);
         let refers_below = spatial > 0 && (is_key || !self.mode.key);
-        let mut truth = Truth::default();
+        let number = self.picture * u64::from(self.mode.spatial) + u64::from(spatial);
+        let mut truth = Truth { number, ..Truth::default() };
         if !is_key {
             truth.references.extend(self.referred(temporal).iter().map(|one| (*one, spatial)));
         }
@@ -122,6 +129,16 @@ impl Encoder {
         }
         let lets_up = !self.mode.chained || is_key;
         let of = 1 + random.below(3);
+        let back = |id: &FrameId| number - self.truths[id].number;
+        let described = Described {
+            mode: self.mode,
+            is_key,
+            spatial,
+            temporal,
+            number,
+            lets_up: !self.mode.chained || is_key,
+            back: truth.references.iter().map(back).collect(),
+        };
         let [high, low] = ((self.picture & 0x7fff) as u16).to_be_bytes();
         let indices =
             temporal << 5 | u8::from(lets_up) << 4 | spatial << 1 | u8::from(refers_below);
@@ -132,11 +149,21 @@ impl Encoder {
                 | u8::from(!is_key) << 6
                 | u8::from(index == 0) << 3
                 | u8::from(index + 1 == of) << 2;
+            let (begins, ends) = (index == 0, index + 1 == of);
+            let (payload, descriptor) = match self.codec {
+                Codec::Av1 => {
+                    let begins_sequence = u8::from(is_key && spatial == 0 && begins) << 3;
+                    let payload = vec![0x10 | begins_sequence | u8::from(!begins) << 7, 0x32, 7];
+                    (payload, described.descriptor(begins, ends))
+                }
+                _ => (vec![flags, 0x80 | high, low, indices, 0, 0xaa, 0xbb], Vec::new()),
+            };
             SentPacket {
                 seq: self.seq,
                 timestamp,
-                marker: index + 1 == of && spatial + 1 == self.mode.spatial,
-                payload: vec![flags, 0x80 | high, low, indices, 0, 0xaa, 0xbb],
+                marker: ends && spatial + 1 == self.mode.spatial,
+                payload,
+                descriptor,
                 frame,
                 temporal,
             }
@@ -144,6 +171,88 @@ impl Encoder {
         let packets = packets.collect();
         self.truths.insert(frame, truth);
         packets
+    }
+}
+
+/// What a dependency descriptor says of a layer frame. There is a template for each size and frame rate, and a decode
+/// target; what a frame is predicted from it says itself.
+struct Described {
+    mode: Mode,
+    is_key: bool,
+    spatial: u8,
+    temporal: u8,
+    number: u64,
+    lets_up: bool,
+    back: Vec<u64>,
+}
+
+impl Described {
+    fn descriptor(&self, begins: bool, ends: bool) -> Vec<u8> {
+        let brings = self.is_key && self.spatial == 0 && begins;
+        let template = self.spatial * self.mode.temporal + self.temporal;
+        let mut bits = Bits::default();
+        bits.put(u32::from(begins), 1).put(u32::from(ends), 1).put(template.into(), 6);
+        bits.put(self.number as u16 as u32, 16).put(u32::from(brings), 1).put(0b0110, 4);
+        if brings {
+            self.structure(&mut bits);
+        }
+        for (spatial, temporal) in self.targets() {
+            let is_in = self.spatial <= spatial && self.temporal <= temporal;
+            let higher = spatial == self.spatial && temporal > self.temporal;
+            let indication = match (is_in, higher && !self.lets_up) {
+                (false, _) => 0,
+                (true, false) => 2,
+                (true, true) => 3,
+            };
+            bits.put(indication, 2);
+        }
+        for back in &self.back {
+            bits.put(3, 2).put(*back as u32 - 1, 12);
+        }
+        bits.put(0, 2);
+        bits.bytes()
+    }
+
+    fn targets(&self) -> impl Iterator<Item = (u8, u8)> + use<> {
+        let Mode { spatial, temporal, .. } = self.mode;
+        (0..spatial).flat_map(move |spatial| (0..temporal).map(move |temporal| (spatial, temporal)))
+    }
+
+    fn structure(&self, bits: &mut Bits) {
+        let targets: Vec<(u8, u8)> = self.targets().collect();
+        bits.put(0, 6).put(targets.len() as u32 - 1, 5);
+        for pair in targets.windows(2) {
+            bits.put(if pair[0].0 == pair[1].0 { 1 } else { 2 }, 2);
+        }
+        bits.put(3, 2);
+        for of in &targets {
+            for target in &targets {
+                let is_in = of.0 <= target.0 && of.1 <= target.1;
+                bits.put(if is_in { 2 } else { 0 }, 2);
+            }
+        }
+        // No references, no chains, no sizes.
+        bits.put(0, targets.len() as u32);
+        let chains = u32::BITS - (targets.len() as u32 + 1).leading_zeros() - 1;
+        bits.put(0, chains).put(0, 1);
+    }
+}
+
+/// Writes bits, the most significant first.
+#[derive(Default)]
+struct Bits(Vec<bool>);
+
+impl Bits {
+    fn put(&mut self, value: u32, count: u32) -> &mut Self {
+        self.0.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let byte = |bits: &[bool]| {
+            bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | u8::from(*bit) << (7 - at))
+        };
+        self.0.chunks(8).map(byte).collect()
     }
 }
 
@@ -162,9 +271,9 @@ struct Call {
 }
 
 impl Call {
-    fn new(mode: Mode, seed: u64, impairment: Impairment) -> Self {
+    fn new(codec: Codec, mode: Mode, seed: u64, impairment: Impairment) -> Self {
         let mut random = Random(seed);
-        let encoder = Encoder::new(mode, &mut random);
+        let encoder = Encoder::new(codec, mode, &mut random);
         let start = start_of_time();
         Self {
             random,
@@ -204,7 +313,13 @@ impl Call {
     }
 
     fn deliver(&mut self, packet: SentPacket) {
-        let frame = self.layers.observe(Codec::Vp9, packet.timestamp, &packet.payload);
+        let frame = self.layers.observe(&Observed {
+            codec: self.encoder.codec,
+            layer: Layer::LOW,
+            timestamp: packet.timestamp,
+            payload: &packet.payload,
+            descriptor: &packet.descriptor,
+        });
         let forward = self.egress.handle_packet(&IncomingPacket {
             layer: Layer::LOW,
             seq: packet.seq,
@@ -212,7 +327,7 @@ impl Call {
             marker: packet.marker,
             payload: &packet.payload,
             arrival: self.now,
-            codec: Codec::Vp9,
+            codec: self.encoder.codec,
             frame,
             shape: self.layers.shape(),
         });
@@ -274,16 +389,21 @@ impl Call {
     }
 }
 
+/// Every codec in every mode.
+fn everything() -> impl Iterator<Item = (Codec, Mode)> {
+    [Codec::Vp9, Codec::Av1].into_iter().flat_map(|codec| MODES.map(|mode| (codec, mode)))
+}
+
 #[test]
 fn each_wish_is_met_and_all_that_is_sent_can_be_decoded_whatever_the_mode() {
-    for (mode, seed) in MODES.into_iter().zip(1..) {
-        let mut call = Call::new(mode, seed, PERFECT);
+    for ((codec, mode), seed) in everything().zip(1..) {
+        let mut call = Call::new(codec, mode, seed, PERFECT);
         let most = |layer: Layer| (layer.index() as u8).min(mode.spatial - 1);
         for layer in [Layer::LOW, Layer::HIGH, Layer::MID, Layer::HIGH, Layer::LOW, Layer::MID] {
             call.want(layer, None);
             call.run_for(SECOND);
             let best = call.best_since(call.now - SECOND / 2);
-            assert_eq!(best, (most(layer), mode.temporal - 1), "{mode:?} at {layer:?}");
+            assert_eq!(best, (most(layer), mode.temporal - 1), "{codec:?} {mode:?} at {layer:?}");
         }
         call.assert_is_whole();
     }
@@ -291,7 +411,7 @@ fn each_wish_is_met_and_all_that_is_sent_can_be_decoded_whatever_the_mode() {
 
 #[test]
 fn less_is_given_without_a_keyframe_and_more_with_one_at_most() {
-    let mut call = Call::new(L3T3_KEY, 7, PERFECT);
+    let mut call = Call::new(Codec::Vp9, L3T3_KEY, 7, PERFECT);
     call.want(Layer::HIGH, None);
     call.run_for(SECOND);
     let before = call.requests;
@@ -308,8 +428,8 @@ fn less_is_given_without_a_keyframe_and_more_with_one_at_most() {
 
 #[test]
 fn a_frame_rate_leaves_temporal_layers_out_and_brings_them_back() {
-    for mode in [L1T3, L3T3, L3T3_KEY, CHAINED] {
-        let mut call = Call::new(mode, 11, PERFECT);
+    for (codec, mode) in everything().filter(|(_, mode)| mode.temporal == 3) {
+        let mut call = Call::new(codec, mode, 11, PERFECT);
         call.want(Layer::HIGH, None);
         call.run_for(3 * SECOND);
         for (rate, temporal) in [(7, 0), (15, 1), (30, 2), (1, 0)] {
@@ -327,8 +447,8 @@ fn a_frame_rate_leaves_temporal_layers_out_and_brings_them_back() {
 fn under_loss_and_reordering_no_reference_is_kept_back_whatever_is_wanted() {
     let mut received = 0;
     for seed in 0..60 {
-        let mode = MODES[seed as usize % MODES.len()];
-        let mut call = Call::new(mode, 1_000 + seed, ROUGH);
+        let (codec, mode) = everything().nth(seed as usize % 12).unwrap();
+        let mut call = Call::new(codec, mode, 1_000 + seed, ROUGH);
         for _ in 0..12 {
             let layer = Layer::ALL[call.random.below(3) as usize];
             let rate = [None, Some(7), Some(15), Some(30)][call.random.below(4) as usize];
@@ -347,13 +467,14 @@ fn under_loss_and_reordering_no_reference_is_kept_back_whatever_is_wanted() {
 
 #[test]
 fn a_late_packet_of_a_layer_that_is_left_out_fills_the_place_that_was_kept_for_it() {
-    let mut call = Call::new(Mode { temporal: 1, ..L3T3_KEY }, 5, PERFECT);
+    let mut call = Call::new(Codec::Vp9, Mode { temporal: 1, ..L3T3_KEY }, 5, PERFECT);
     call.want(Layer::LOW, None);
     let packet = |seq, spatial: u8, flags| SentPacket {
         seq,
         timestamp: 3_000,
         marker: spatial == 1,
         payload: vec![flags, 0x17, spatial << 1 | u8::from(spatial > 0), 0, 0xaa],
+        descriptor: Vec::new(),
         frame: (1, spatial),
         temporal: 0,
     };
@@ -365,4 +486,30 @@ fn a_late_packet_of_a_layer_that_is_left_out_fills_the_place_that_was_kept_for_i
     let got: Vec<_> = call.received.values().map(|(header, _)| header).collect();
     let numbers: Vec<_> = got.iter().map(|one| (one.seq, one.marker, one.is_filler)).collect();
     assert_eq!(numbers, [(100, true, false), (101, false, true), (102, true, false)]);
+}
+
+#[test]
+fn a_larger_layer_begins_between_keyframes_where_it_needs_no_earlier_picture() {
+    let mut call = Call::new(Codec::Vp9, L2T2, 6, PERFECT);
+    call.want(Layer::LOW, None);
+    let packet = |seq, picture: u64, spatial: u8, flags| SentPacket {
+        seq,
+        timestamp: picture * 3_000,
+        marker: spatial == 1,
+        payload: vec![flags, 0x17, spatial << 1 | u8::from(spatial > 0), 0, 0xaa],
+        descriptor: Vec::new(),
+        frame: (picture, spatial),
+        temporal: 0,
+    };
+    call.deliver(packet(10, 1, 0, 0xac));
+    call.want(Layer::HIGH, None);
+    call.deliver(packet(11, 1, 1, 0xec));
+    call.deliver(packet(12, 2, 0, 0xec));
+    call.deliver(packet(13, 2, 1, 0xec));
+    call.deliver(packet(14, 3, 0, 0xec));
+    call.deliver(packet(15, 3, 1, 0xac));
+    call.deliver(packet(16, 4, 0, 0xec));
+    call.deliver(packet(17, 4, 1, 0xec));
+    let got: Vec<FrameId> = call.media().map(|(_, packet)| packet.frame).collect();
+    assert_eq!(got, [(1, 0), (2, 0), (3, 0), (3, 1), (4, 0), (4, 1)]);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::publisher::SentPacket;
-use crate::egress::OutgoingHeader;
+use crate::egress::{OutgoingHeader, Rewrite};
 
 #[derive(Default)]
 pub(super) struct Subscriber {
@@ -33,7 +33,7 @@ pub(super) struct Decoded {
 impl Subscriber {
     pub(super) fn receive(&mut self, header: OutgoingHeader, truth: &SentPacket, run: u32) {
         let mut payload = truth.payload.clone();
-        if let Some(rewrite) = header.vp8 {
+        if let Some(Rewrite::Vp8(rewrite)) = header.rewrite {
             rewrite.apply(&mut payload);
         }
         let received = Received { header, payload, truth: truth.clone(), run };
