@@ -75,6 +75,27 @@ for (const [here, there] of PAIRS) {
     await ben.isTold('disconnected', [ROOM_DELETED]);
   });
 
+  test(`${here} is seen and heard by ${there} in another room, too, while the server application wishes it`, async ({ guest, ask, room }) => {
+    const elsewhere = `${room}-elsewhere`;
+    const [ann, ben] = [await guest('ann', { engine: here }), await guest('ben', { engine: there, room: elsewhere })];
+    await ask('ForwardParticipant', { identity: 'ann', destination_room: elsewhere });
+    await ben.isTold('participantConnected', ['ann']);
+    await ann.turnOn();
+    await ben.meets([ann]);
+    await ben.isTold('activeSpeakersChanged', [['ann']]);
+    await ben.turnOn();
+    await ann.say('from next door');
+    await ben.isTold('dataReceived', ['from next door', 'ann']);
+    await ann.page.evaluate(() => window.room.localParticipant.setMicrophoneEnabled(false));
+    await ben.isTold('trackMuted', ['microphone', 'ann']);
+    await ben.hears([]);
+    await ask('RemoveParticipant', { room: elsewhere, identity: 'ann' });
+    await ben.isTold('participantDisconnected', ['ann']);
+    await expect(ben.video(ann)).toHaveCount(0);
+    await ann.meets([]);
+    expect(await ann.page.evaluate(() => [window.room.state, window.room.remoteParticipants.size])).toEqual(['connected', 0]);
+  });
+
   test(`a second ${there} of the same identity takes the place of ${here}, which is told why`, async ({ guest }) => {
     const ann = await guest('ann', { engine: here });
     const again = await guest('ann', { engine: there });

@@ -6,9 +6,9 @@ import { Server } from './server';
 import { sign } from './token';
 
 interface Fixtures {
-  /** An unmodified livekit-client, in a page of its own, that has joined the test's room. */
-  guest(identity: string, arrival?: Joining & { engine?: Engine; server?: Server }): Promise<Guest>;
-  /** Asks the server API about the test's room; resolves to its answer, or throws what it says. */
+  /** An unmodified livekit-client, in a page of its own, that has joined the test's room, or the one that is named. */
+  guest(identity: string, arrival?: Joining & { engine?: Engine; server?: Server; room?: string }): Promise<Guest>;
+  /** Asks the server API about the test's room, unless the request names one; resolves to its answer, or throws what it says. */
   ask(method: string, request?: Record<string, unknown>): Promise<Record<string, unknown>>;
 }
 
@@ -29,15 +29,17 @@ export const test = base.extend<Fixtures, WorkerFixtures>({
   ],
 
   guest: async ({ keyed, person, room }, use) => {
-    await use(async (identity, { engine = 'chromium', server = keyed, ...joining } = {}) => {
+    await use(async (identity, { engine = 'chromium', server = keyed, room: entered = room, ...joining } = {}) => {
       const { page, painter } = await person(identity, { engine, server });
-      return new Guest(page, identity, painter, server).join(room, joining);
+      return new Guest(page, identity, painter, server).join(entered, joining);
     });
   },
 
   ask: async ({ keyed, room }, use) => {
     await use(async (method, request = {}) => {
-      const bearer = sign({ room, identity: 'application', grants: { roomAdmin: true, roomCreate: true, roomList: true } });
+      const { room: about = room, destination_room: destinationRoom } = request;
+      const grants = { roomAdmin: true, roomCreate: true, roomList: true, ...(typeof destinationRoom === 'string' && { destinationRoom }) };
+      const bearer = sign({ room: String(about), identity: 'application', grants });
       const answer = await fetch(`${keyed.url}/twirp/livekit.RoomService/${method}`, {
         method: 'POST',
         headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' },
