@@ -44,6 +44,19 @@ for (const engine of ENGINES) {
     });
   }
 
+  test(`${engine} that rehearses a network without UDP comes back over TCP, sees and is seen`, async ({ guest }) => {
+    const [ann, ben] = [await guest('ann', { engine }), await guest('ben')];
+    for (const each of [ann, ben]) await each.turnOn();
+    await ann.meets([ben]);
+    const travels = () => ann.page.evaluate(() => window.roomfulProbe.paths());
+    expect(await travels()).toEqual([expect.stringMatching(/\/udp$/)]);
+    await simulate(ann, 'force-tcp');
+    await ann.isTold('reconnected', []);
+    await ann.meets([ben]);
+    await ben.meets([ann]);
+    expect(await travels()).toEqual([expect.stringMatching(/\/tcp$/)]);
+  });
+
   test(`${engine} that the server sends away is told why`, async ({ guest }) => {
     const ann = await guest('ann', { engine });
     await simulate(ann, 'server-leave');

@@ -1,7 +1,7 @@
 //! `Client`: the program behind a participant, as far as the rules differ by program and protocol version.
 
 use livekit_protocol as proto;
-use proto::client_info::Sdk;
+use proto::client_info::{Capability, Sdk};
 
 use crate::codecs::DisabledCodecs;
 use crate::egress::codec::Codec;
@@ -55,6 +55,11 @@ impl Client {
     /// What it says it can do.
     pub(crate) fn capabilities(&self) -> Vec<i32> {
         self.info.capabilities.clone()
+    }
+
+    /// It knows what the trailers behind pictures are.
+    pub(crate) fn knows_trailers(&self) -> bool {
+        self.info.capabilities.contains(&Capability::CapPacketTrailer.into())
     }
 
     /// It expects to hear of requests that were carried out.

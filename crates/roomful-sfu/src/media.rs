@@ -24,6 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod track;
+mod trailer;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -283,6 +284,13 @@ impl MediaPlane {
     ) {
         if let Some(feed) = self.tracks.get_mut(key.track).and_then(|one| one.feed_mut(key.slot)) {
             feed.delay = Some(Box::new(DelayTeller::new(allowed, follows_jitter)));
+        }
+    }
+
+    /// Leaves out trailers behind pictures, of which the subscriber knows nothing.
+    pub(crate) fn strip_trailers(&mut self, key: FeedKey) {
+        if let Some(feed) = self.tracks.get_mut(key.track).and_then(|one| one.feed_mut(key.slot)) {
+            feed.strips_trailers = true;
         }
     }
 

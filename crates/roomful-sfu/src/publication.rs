@@ -113,12 +113,17 @@ impl Publication {
         }
     }
 
-    /// Whether an offer means this publication by a track called `cid`.
     /// It shows a screen.
     pub(crate) fn is_screen(&self) -> bool {
         self.info.source() == proto::TrackSource::ScreenShare
     }
 
+    /// Its pictures come with trailers.
+    pub(crate) fn has_trailers(&self) -> bool {
+        !self.info.packet_trailer_features.is_empty()
+    }
+
+    /// Whether an offer means this publication by a track called `cid`.
     pub(crate) fn is_called(&self, cid: &str) -> bool {
         self.cid == cid || self.info.codecs.iter().any(|codec| codec.cid == cid)
     }

@@ -15,6 +15,7 @@ use super::quality::Sending;
 use super::ring::{Carried, Kept, PacketRing, Position};
 use super::sent::{Sent, SentPackets};
 use super::session::MediaSession;
+use super::trailer::without_trailer;
 use crate::egress::{
     Codec, Egress, Forward, IncomingPacket, Layer, MediaKind, Rewrite, Shape, Wanted,
 };
@@ -39,9 +40,8 @@ pub(crate) struct Feed {
     pub(super) ssrcs: OutgoingSsrcs,
     section: Section,
     egress: Egress,
-    /// How the format that was forwarded last is sent: consecutive packets nearly always share it.
-    format: Option<SendFormat>,
-    format_of: Option<crate::transport::Format>,
+    /// The format that was forwarded last, and how it is sent: consecutive packets nearly always share it.
+    format: Option<(crate::transport::Format, Option<SendFormat>)>,
     sent: SentPackets,
     /// Extended sequence number of the next retransmission, in a stream of its own (RFC 4588 §4).
     repair_seq: u64,
@@ -59,6 +59,8 @@ pub(crate) struct Feed {
     pub(super) keyframe_timer: Option<Instant>,
     /// Tells the subscriber how long to hold pictures back, in rooms that say so.
     pub(super) delay: Option<Box<DelayTeller>>,
+    /// The subscriber knows nothing of trailers behind pictures.
+    pub(super) strips_trailers: bool,
 }
 
 /// How the timestamps of the newest packet relate to its publisher's.
@@ -114,7 +116,6 @@ impl Feed {
             section,
             egress: Egress::new(kind, first_seq),
             format: None,
-            format_of: None,
             sent: SentPackets::new(now),
             repair_seq: u64::from(first_seq & 0x7fff),
             repeats_left: MOST_REPEATS_LEFT,
@@ -124,6 +125,7 @@ impl Feed {
             newest: None,
             keyframe_timer: None,
             delay: None,
+            strips_trailers: false,
         }
     }
 
@@ -177,6 +179,7 @@ impl Feed {
         let is_stripped = kept.format.codec == Codec::Red && format.inside.is_none();
         let payload = if is_stripped { red::primary(payload) } else { Some(payload) };
         let Some(payload) = payload else { return Fed::Left };
+        let payload = self.wanted_part(payload, header.marker);
         let outgoing = Outgoing {
             fields: HeaderFields {
                 marker: header.marker,
@@ -252,7 +255,7 @@ impl Feed {
             original: Some(sequence),
             names: (!self.is_known).then_some(self.section),
             delay: None,
-            payload,
+            payload: self.wanted_part(payload, sent.marker),
             padding: 0,
             descriptor,
             rewrite: sent.rewrite,
@@ -266,22 +269,30 @@ impl Feed {
         Fed::Sent
     }
 
+    /// What of a payload the subscriber is to get; `ends`: it is the last of its picture.
+    fn wanted_part<'p>(&self, payload: &'p [u8], ends: bool) -> &'p [u8] {
+        if self.strips_trailers && ends { without_trailer(payload) } else { payload }
+    }
+
     fn send_format(
         &mut self,
         format: crate::transport::Format,
         session: &MediaSession,
     ) -> Option<SendFormat> {
-        if self.format_of != Some(format) {
-            self.format_of = Some(format);
-            self.format = session.negotiated.send_format(self.section, format);
-            self.stream.set_clock_rate(format.codec.clock_rate());
+        if let Some((of, sent_as)) = self.format
+            && of == format
+        {
+            return sent_as;
         }
-        self.format
+        let sent_as = session.negotiated.send_format(self.section, format);
+        self.format = Some((format, sent_as));
+        self.stream.set_clock_rate(format.codec.clock_rate());
+        sent_as
     }
 
     /// The subscriber negotiated anew: payload types may have changed.
     pub(super) fn forget_format(&mut self) {
-        self.format_of = None;
+        self.format = None;
     }
 }
 

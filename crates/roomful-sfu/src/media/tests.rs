@@ -209,6 +209,28 @@ impl Client {
     }
 }
 
+#[test]
+fn whoever_knows_nothing_of_trailers_gets_pictures_without_them_also_when_they_are_repeated() {
+    let mut stage = Stage::new();
+    let (mut ann, mut bob, mut eve) = (stage.join(1), stage.join(2), stage.join(3));
+    stage.subscribe(&eve, &ann);
+    for feed in stage.subscribe(&bob, &ann) {
+        stage.plane.strip_trailers(feed);
+    }
+    let trailed = [&KEYFRAME[..], &[7, 8, 9, !8], b"LKTS"].concat();
+    stage.send(&mut ann, PICTURES, &trailed);
+    let sent = stage.drain();
+    let at_bobs = bob.read(&sent);
+    assert_eq!(payloads(&at_bobs)[0][4..], KEYFRAME[4..]);
+    assert_eq!(payloads(&eve.read(&sent))[0][4..], trailed[4..]);
+    stage.later(Duration::from_millis(30));
+    let lost = at_bobs[0].sequence;
+    let mut nack = bob.rtcp(|writer| assert!(writer.nack(Ssrc(1), Ssrc(7), [lost])));
+    stage.plane.handle_datagram(bob.key, &mut nack, stage.now);
+    let repeated = bob.read(&stage.drain());
+    assert_eq!(payloads(&repeated)[0][2 + 4..], KEYFRAME[4..]);
+}
+
 fn payloads(read: &[Read]) -> Vec<&[u8]> {
     read.iter().map(|one| &one.payload[..]).collect()
 }

@@ -7,6 +7,7 @@ use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::liveness::Presence;
 use crate::media::MediaDrops;
+use crate::publication::Publication;
 use crate::transmit::TransmitBuffer;
 use crate::transports::TransportId;
 
@@ -68,10 +69,15 @@ impl Room {
         let session = participant.receiving_session();
         // Few pictures in bursts look like jitter.
         let follows_jitter = publication.is_some_and(|one| !one.is_screen());
+        let strips_trailers = publication.is_some_and(Publication::has_trailers)
+            && !participant.client.knows_trailers();
         let is_video = subscription.kind == MediaKind::Video;
         let feed = self.media.add_feed(from, session, section, ssrcs, first_seq, now);
         if let (Some(feed), Some(delay), true) = (feed, self.terms.playout.delay, is_video) {
             self.media.tell_playout_delay(feed, delay, follows_jitter);
+        }
+        if let (Some(feed), true) = (feed, strips_trailers) {
+            self.media.strip_trailers(feed);
         }
         let subscription =
             self.participants.get_mut(&id).and_then(|one| one.subscriptions.get_mut(track));
