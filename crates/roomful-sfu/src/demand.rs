@@ -51,6 +51,14 @@ impl Demand {
         };
     }
 
+    /// The same of what costs little to begin and to end: it is told at once either way, and nothing before anybody wanted
+    /// anything.
+    pub(crate) fn want_at_once(&mut self, level: Level, now: Instant) {
+        self.wanted = level;
+        let is_news = self.told.unwrap_or_default() != level;
+        self.due = is_news.then_some(now);
+    }
+
     /// What the publisher was told may not have reached it: it is told again.
     pub(crate) fn repeat(&mut self, now: Instant) {
         if self.told.is_some() {
@@ -154,6 +162,21 @@ mod tests {
         demand.want(Level::Nothing, start + seconds(8));
         assert_eq!(demand.poll(start + seconds(9)), None);
         assert_eq!(demand.poll(start + FIRST_AFTER), Some(Level::Nothing));
+    }
+
+    #[test]
+    fn what_costs_little_is_told_at_once_either_way() {
+        let start = start_of_time();
+        let mut demand = Demand::default();
+        demand.want_at_once(Level::Nothing, start);
+        assert_eq!(demand.poll_timeout(), None, "nobody wanted it yet");
+        demand.want_at_once(Level::High, start);
+        assert_eq!(demand.poll(start), Some(Level::High));
+        demand.want_at_once(Level::Nothing, start);
+        demand.want_at_once(Level::High, start);
+        assert_eq!(demand.poll(start), None, "as it was told");
+        demand.want_at_once(Level::Nothing, start);
+        assert_eq!(demand.poll(start), Some(Level::Nothing));
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub(crate) enum Change {
     SectionsNeeded { audio: u32, video: u32 },
     /// This much of your track is wanted, in each of its codecs.
     Demand { track: TrackSid, codecs: Vec<(Codec, Vec<proto::SubscribedQuality>)> },
+    /// Which codecs of a track of sound anybody gets.
+    AudioDemand { track: TrackSid, codecs: Vec<(Codec, bool)> },
     /// Somebody receives your track now.
     TrackSubscribed(TrackSid),
     /// You may, or may not, have that track, by the will of its publisher.

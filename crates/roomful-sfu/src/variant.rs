@@ -53,11 +53,13 @@ impl CodecIndex {
 }
 
 impl Variant {
-    /// The further codecs that `info` names and this server knows. Sound has one.
+    /// The further codecs that `info` names and this server knows. Opus behind Opus with redundancy is none: the first is
+    /// sent to those who take the second.
     pub(crate) fn named(info: &proto::TrackInfo) -> Vec<Self> {
-        let is_video = info.r#type() == proto::TrackType::Video;
-        let further = info.codecs.iter().skip(1).filter(|_| is_video);
-        further.filter_map(|one| Codec::of_name(&one.mime_type)).map(Self::new).collect()
+        let mut codecs = info.codecs.iter().map(|one| Codec::of_name(&one.mime_type));
+        let first = codecs.next().flatten();
+        let is_further = |codec: &Codec| first.is_none_or(|first| !first.is_taken_by(*codec));
+        codecs.flatten().filter(is_further).map(Self::new).collect()
     }
 
     fn new(codec: Codec) -> Self {

@@ -1,4 +1,4 @@
-//! Tells publishers how much of their video is wanted.
+//! Tells publishers how much of their video is wanted, and which codecs of their sound, where that comes in several.
 
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use crate::egress::MediaKind;
 use crate::ids::{ParticipantId, TrackSid};
 use crate::publication::Publication;
 use crate::signalling::Change;
+use crate::subscription::Subscription;
 use crate::variant::CodecIndex;
 
 impl Room {
@@ -24,8 +25,9 @@ impl Room {
         let Some(owner) = self.participants.get(&publisher) else { return };
         let Some(publication) = owner.publications.get(track) else { return };
         let is_elsewhere = owner.link().is_some();
-        let is_sent = publication.kind() == MediaKind::Video && publication.section.is_some();
-        if !is_elsewhere && !is_sent {
+        let is_audio = publication.kind() == MediaKind::Audio;
+        let is_told = !is_audio || !publication.further.is_empty();
+        if !(is_elsewhere || is_told && publication.section.is_some()) {
             return;
         }
         let levels: Vec<(CodecIndex, Level)> = publication
@@ -38,9 +40,13 @@ impl Room {
         let Some(owner) = self.participants.get_mut(&publisher) else { return };
         let Some(publication) = owner.publications.get_mut(track) else { return };
         for (index, level) in levels {
-            match publication.variant_mut(index) {
-                Some(variant) => variant.demand.want(level, now),
-                None => publication.demand.want(level, now),
+            let demand = match publication.variant_mut(index) {
+                Some(variant) => &mut variant.demand,
+                None => &mut publication.demand,
+            };
+            match is_audio {
+                true => demand.want_at_once(level, now),
+                false => demand.want(level, now),
             }
         }
         self.tell_demand(publisher, now);
@@ -53,7 +59,10 @@ impl Room {
         for publication in owner.publications.values_mut() {
             if publication.poll_demand(now) {
                 let (track, codecs) = (publication.sid.clone(), publication.told_demand());
-                changes.push(Change::Demand { track, codecs });
+                changes.push(match publication.kind() {
+                    MediaKind::Audio => Change::AudioDemand { track, codecs: enabled(codecs) },
+                    MediaKind::Video => Change::Demand { track, codecs: qualities(codecs) },
+                });
             }
         }
         let due = owner.publications.values().filter_map(Publication::demand_timeout).min();
@@ -76,7 +85,11 @@ impl Room {
         for subscriber in &publication.subscribers {
             let subscription =
                 self.participants.get(subscriber).and_then(|one| one.subscriptions.get(track));
-            if let Some(subscription) = subscription.filter(|one| one.codec == index) {
+            // Which codec of sound somebody gets is known once a section carries it.
+            let is_known =
+                |one: &&Subscription| one.kind == MediaKind::Video || one.section.is_some();
+            let subscription = subscription.filter(|one| one.codec == index).filter(is_known);
+            if let Some(subscription) = subscription {
                 most = most.max(publication.level_in(index, subscription.wishes));
             }
             if most == Level::High {
@@ -95,10 +108,9 @@ impl Publication {
     }
 
     /// How much of each codec is wanted, as far as its publisher is to know.
-    fn told_demand(&self) -> Vec<(Codec, Vec<proto::SubscribedQuality>)> {
+    fn told_demand(&self) -> Vec<(Codec, Level)> {
         let told = |index| self.variant(index).map_or(&self.demand, |one| &one.demand).told();
-        let known = self.codecs().filter_map(|(index, codec)| Some((codec?, told(index))));
-        known.map(|(codec, level)| (codec, level.qualities())).collect()
+        self.codecs().filter_map(|(index, codec)| Some((codec?, told(index)))).collect()
     }
 
     fn demand_timeout(&self) -> Option<Instant> {
@@ -106,4 +118,12 @@ impl Publication {
             std::iter::once(&self.demand).chain(self.further.iter().map(|one| &one.demand));
         demands.filter_map(|one| one.poll_timeout()).min()
     }
+}
+
+fn qualities(codecs: Vec<(Codec, Level)>) -> Vec<(Codec, Vec<proto::SubscribedQuality>)> {
+    codecs.into_iter().map(|(codec, level)| (codec, level.qualities())).collect()
+}
+
+fn enabled(codecs: Vec<(Codec, Level)>) -> Vec<(Codec, bool)> {
+    codecs.into_iter().map(|(codec, level)| (codec, level > Level::Nothing)).collect()
 }

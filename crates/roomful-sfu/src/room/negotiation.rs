@@ -227,7 +227,7 @@ impl Room {
         for (track, publisher, codecs) in waiting {
             let Some(participant) = self.participants.get_mut(&id) else { return };
             match participant.assign_section(&track, &codecs) {
-                Assigned::Section(CodecIndex::FIRST) | Assigned::Nothing => {}
+                Assigned::Nothing => {}
                 Assigned::Section(_) => self.reconsider_demand(publisher, &track, now),
                 Assigned::Undecodable => self.refuse_codec(id, &track, now),
             }

@@ -15,7 +15,6 @@ use crate::signalling::{Change, Refusal};
 use crate::subscription::Subscription;
 use crate::transport::offering::SectionToOffer;
 use crate::transports::{ReceivingTransport, Role, TransportId};
-use crate::variant::CodecIndex;
 
 /// How long a client may take to answer an offer, as LiveKit has it; then it is sent to join anew. Longer leaves people
 /// unseen by one whose client has lost its way, shorter sends people away whose machine is busy.
@@ -133,9 +132,7 @@ impl Room {
             if let Some(one) = participant.and_then(|one| one.subscriptions.get_mut(&track)) {
                 one.codec = index;
             }
-            if index != CodecIndex::FIRST {
-                self.reconsider_demand(publisher, &track, now);
-            }
+            self.reconsider_demand(publisher, &track, now);
         }
     }
 

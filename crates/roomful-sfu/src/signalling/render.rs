@@ -64,6 +64,9 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
         Change::Demand { track, codecs } => {
             Outgoing::SubscribedQualityUpdate(demand(&track, codecs))
         }
+        Change::AudioDemand { track, codecs } => {
+            Outgoing::SubscribedAudioCodecUpdate(audio_demand(&track, codecs))
+        }
         Change::TrackSubscribed(track) => {
             Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
         }
@@ -190,16 +193,29 @@ fn demand(
     codecs: Vec<(Codec, Vec<proto::SubscribedQuality>)>,
 ) -> proto::SubscribedQualityUpdate {
     let first = codecs.first().map(|(_, qualities)| qualities.clone());
-    let codecs = codecs.into_iter().map(|(codec, qualities)| {
-        let codec = codec.mime().rsplit('/').next().unwrap_or_default().to_lowercase();
-        proto::SubscribedCodec { codec, qualities }
-    });
+    let codecs = codecs
+        .into_iter()
+        .map(|(codec, qualities)| proto::SubscribedCodec { codec: short_name(codec), qualities });
     #[expect(deprecated, reason = "clients of every age read one or the other field")]
     proto::SubscribedQualityUpdate {
         track_sid: track.to_string(),
         subscribed_qualities: first.unwrap_or_default(),
         subscribed_codecs: codecs.collect(),
     }
+}
+
+fn audio_demand(track: &TrackSid, codecs: Vec<(Codec, bool)>) -> proto::SubscribedAudioCodecUpdate {
+    let codecs = codecs
+        .into_iter()
+        .map(|(codec, enabled)| proto::SubscribedAudioCodec { codec: short_name(codec), enabled });
+    proto::SubscribedAudioCodecUpdate {
+        track_sid: track.to_string(),
+        subscribed_audio_codecs: codecs.collect(),
+    }
+}
+
+fn short_name(codec: Codec) -> String {
+    codec.mime().rsplit('/').next().unwrap_or_default().to_lowercase()
 }
 
 fn sections_needed(audio: u32, video: u32) -> Outgoing {

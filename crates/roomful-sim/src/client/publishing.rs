@@ -36,6 +36,8 @@ pub enum TrackPlan {
     },
     /// A camera in H.265, in three encodings.
     H265Camera,
+    /// A microphone in G.711, A-law. Opus is its further codec.
+    PcmaVoice,
     /// A microphone.
     Microphone {
         /// How loud it is, in -dBov: 0 is loudest, 127 silence (RFC 6464).
@@ -76,6 +78,9 @@ struct Written {
 /// Sound of an Opus packet as browsers make them (RFC 7587 §4.2).
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 
+/// In -dBov.
+const VOICE_LEVEL: u8 = 20;
+
 const RIDS: [&str; 3] = ["q", "h", "f"];
 
 impl TrackPlan {
@@ -83,14 +88,14 @@ impl TrackPlan {
     pub const CAMERA: Self = Self::Camera { simulcast: true, fps: 15 };
 
     /// A microphone in front of somebody talking.
-    pub const VOICE: Self = Self::Microphone { level: 20 };
+    pub const VOICE: Self = Self::Microphone { level: VOICE_LEVEL };
 
     /// A microphone in a quiet room.
     pub const QUIET: Self = Self::Microphone { level: 80 };
 
     pub(super) fn kind(self) -> MediaKind {
         match self {
-            Self::Microphone { .. } => MediaKind::Audio,
+            Self::Microphone { .. } | Self::PcmaVoice => MediaKind::Audio,
             _ => MediaKind::Video,
         }
     }
@@ -117,7 +122,7 @@ impl TrackPlan {
             Self::Camera { fps, .. } | Self::LayeredCamera { fps } => Duration::from_secs(1) / fps,
             Self::H265Camera => Duration::from_secs(1) / 15,
             Self::H264Camera => Duration::from_secs(1),
-            Self::Microphone { .. } => AUDIO_INTERVAL,
+            Self::Microphone { .. } | Self::PcmaVoice => AUDIO_INTERVAL,
         }
     }
 
@@ -134,6 +139,11 @@ impl TrackPlan {
             (VideoQuality::Medium, "h", 2),
             (VideoQuality::High, "f", 1),
         ];
+        let codec = |(codec, cid): (&str, &str)| proto::SimulcastCodec {
+            codec: codec.into(),
+            cid: cid.into(),
+            ..Default::default()
+        };
         let common = proto::AddTrackRequest { cid: cid.into(), ..Default::default() };
         match self {
             Self::Camera { .. } | Self::H265Camera | Self::LayeredCamera { .. } => {
@@ -155,24 +165,21 @@ impl TrackPlan {
                     ..common
                 }
             }
-            Self::H264Camera => {
-                let codec = |(codec, cid): (&str, &str)| proto::SimulcastCodec {
-                    codec: codec.into(),
-                    cid: cid.into(),
-                    ..Default::default()
-                };
-                proto::AddTrackRequest {
-                    r#type: TrackType::Video.into(),
-                    source: TrackSource::Camera.into(),
-                    width: 1280,
-                    height: 720,
-                    simulcast_codecs: [("h264", cid), ("vp8", "")].map(codec).to_vec(),
-                    ..common
-                }
-            }
-            Self::Microphone { .. } => proto::AddTrackRequest {
+            Self::H264Camera => proto::AddTrackRequest {
+                r#type: TrackType::Video.into(),
+                source: TrackSource::Camera.into(),
+                width: 1280,
+                height: 720,
+                simulcast_codecs: [("h264", cid), ("vp8", "")].map(codec).to_vec(),
+                ..common
+            },
+            Self::Microphone { .. } | Self::PcmaVoice => proto::AddTrackRequest {
                 r#type: TrackType::Audio.into(),
                 source: TrackSource::Microphone.into(),
+                simulcast_codecs: match self {
+                    Self::PcmaVoice => [("pcma", cid), ("opus", "")].map(codec).to_vec(),
+                    _ => Vec::new(),
+                },
                 ..common
             },
         }
@@ -185,6 +192,7 @@ impl LocalTrack {
             TrackPlan::Microphone { level } => {
                 Encoders::Audio(AudioEncoder::new(rng.u64(..)), level)
             }
+            TrackPlan::PcmaVoice => Encoders::Audio(AudioEncoder::new(rng.u64(..)), VOICE_LEVEL),
             TrackPlan::H264Camera => Encoders::Video(Vec::new()),
             TrackPlan::LayeredCamera { .. } => Encoders::Layered(LayeredEncoder::new(rng.u64(..))),
             TrackPlan::Camera { .. } | TrackPlan::H265Camera => {
@@ -304,14 +312,21 @@ impl Client {
         key
     }
 
-    /// Sends one of its tracks in VP8, too, as `livekit-client` does when the server wants a backup codec. `None`: the
-    /// track has no name yet.
+    /// Sends one of its tracks in its further codec, too, as `livekit-client` does when the server wants a backup codec.
+    /// `None`: the track has no name yet.
     pub fn publish_backup(&mut self, of: TrackKey, now: Instant) -> Option<TrackKey> {
         let sid = self.tracks.get(&of)?.sid.clone()?;
         let key = TrackKey(self.tracks.len());
         let cid = format!("cid-{}-{:08x}", key.0, self.rng.u32(..));
-        let plan = TrackPlan::Camera { simulcast: false, fps: 15 };
-        self.request(Request::AddTrack(proto::AddTrackRequest { sid, ..plan.request(&cid) }));
+        let (plan, codec) = match self.tracks.get(&of)?.plan {
+            TrackPlan::PcmaVoice => (TrackPlan::VOICE, "opus"),
+            _ => (TrackPlan::Camera { simulcast: false, fps: 15 }, "vp8"),
+        };
+        let named =
+            proto::SimulcastCodec { codec: codec.into(), cid: cid.clone(), ..Default::default() };
+        let mut request = proto::AddTrackRequest { sid, ..plan.request(&cid) };
+        request.simulcast_codecs = vec![named];
+        self.request(Request::AddTrack(request));
         self.tracks.insert(key, LocalTrack::new(plan, cid, &mut self.rng));
         self.negotiate(now);
         Some(key)

@@ -139,6 +139,43 @@ fn sound_in_g711_is_forwarded_as_it_is_and_only_to_those_who_take_it() {
     assert_eq!(world.take_violations(), Vec::<String>::new());
 }
 
+/// Which codecs of its sound somebody was told last that anybody gets.
+fn wanted_sound(world: &World, id: ClientId) -> Vec<(String, bool)> {
+    let last = world.client(id).heard().iter().rev().find_map(|heard| match heard {
+        Response::SubscribedAudioCodecUpdate(told) => Some(told.subscribed_audio_codecs.clone()),
+        _ => None,
+    });
+    last.unwrap_or_default().into_iter().map(|one| (one.codec, one.enabled)).collect()
+}
+
+#[test]
+pub(crate) fn whoever_publishes_sound_in_several_codecs_is_told_which_of_them_anybody_gets() {
+    let codecs = |pcma, opus| [("pcma".to_owned(), pcma), ("opus".to_owned(), opus)];
+    let mut world = World::new(512).unwrap();
+    let ann = with_audio(&mut world, "ann", AudioCodecs::All);
+    let voice = publish(&mut world, ann, TrackPlan::PcmaVoice);
+    world.run(SECOND);
+    assert_eq!(wanted_sound(&world, ann), [], "nobody is there");
+    let cy = join(&mut world, "cy", "garden");
+    world.run(SECOND);
+    assert_eq!(wanted_sound(&world, ann), codecs(false, true), "cy has no G.711");
+    assert_eq!(refused(&world, cy), []);
+    world.act(ann, |client, now| client.publish_backup(voice, now)).unwrap();
+    let bob = with_audio(&mut world, "bob", AudioCodecs::Pcma);
+    world.run(2 * SECOND);
+    assert_eq!(wanted_sound(&world, ann), codecs(true, true));
+    // What it sends says of which publication it is; the further codec is a track of its own to the virtual client.
+    assert!(log(&world, bob, ann, voice.0).packets > 50);
+    assert!(log(&world, cy, ann, voice.0).packets > 50);
+    world.act(cy, |client, _| client.leave());
+    world.run(SECOND);
+    assert_eq!(wanted_sound(&world, ann), codecs(true, false), "at once");
+    publish(&mut world, bob, TrackPlan::Microphone { level: 30 });
+    world.run(SECOND);
+    assert_eq!(wanted_sound(&world, bob), [], "of one codec nothing is told");
+    assert_eq!(world.take_violations(), Vec::<String>::new());
+}
+
 #[test]
 pub(crate) fn pictures_in_h265_come_in_layers_and_only_to_those_who_take_them() {
     let mut world = World::new(511).unwrap();
