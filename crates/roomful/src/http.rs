@@ -34,6 +34,7 @@ use crate::worker::WorkerHandle;
 mod agent;
 mod api;
 mod assets;
+mod browser;
 mod identity;
 mod origin;
 mod reached;

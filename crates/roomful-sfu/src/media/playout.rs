@@ -1,8 +1,8 @@
 //! Telling a subscriber how long to hold pictures back, by a header extension of the packets of one feed
 //! (`http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`).
 //!
-//! It is told until a report of the subscriber shows that a packet which told it arrived, and again when the delay
-//! changes, which follows the jitter of the path. The rules and their numbers are LiveKit's.
+//! It is told for a while, until a report of the subscriber shows that a packet which told it arrived, and again when the
+//! delay changes, which follows the jitter of the path. The rules and their numbers are LiveKit's, but for the while.
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,11 @@ enum State {
 /// How much longer than the jitter pictures are held back. More delays calls on rough paths, less lets pictures stutter.
 const PER_JITTER: u32 = 10;
 
+/// How long a delay is told at least. Packets of a new stream come before the answer that names it: Chromium reports on
+/// them, and forgets what they said when it has read the answer. Shorter leaves pictures that are not held back on a slow
+/// signalling path, longer costs 4 bytes a packet more.
+const TOLD_FOR: Duration = Duration::from_secs(2);
+
 /// The most by which the delay changes in a second: faster changes are heard and seen.
 const MOST_CHANGE: Duration = Duration::from_millis(80);
 
@@ -58,9 +63,11 @@ impl DelayTeller {
 
     /// The subscriber reports that packets up to this sequence number arrived, with this jitter.
     pub(super) fn handle_report(&mut self, highest: u16, jitter: Duration, now: Instant) {
+        let for_long = self.told_at.is_some_and(|at| now.saturating_duration_since(at) >= TOLD_FOR);
         // RFC 3550 §A.1: less than half of the numbers ahead is ahead.
         if let State::Telling { since } = self.state
             && highest.wrapping_sub(since) < 0x8000
+            && for_long
         {
             self.state = State::Known;
         }
@@ -100,29 +107,32 @@ mod tests {
         let told = teller.extension(65_534, now);
         assert_eq!(told, Some([0x00, 0xa0, 0x28]));
         assert_eq!(teller.extension(65_535, now), told);
-        teller.handle_report(65_533, STILL, now);
-        assert_eq!(teller.extension(0, now), told, "it reported on packets before the first");
-        teller.handle_report(1, STILL, now);
-        assert_eq!(teller.extension(2, now), None);
+        let later = now + TOLD_FOR;
+        teller.handle_report(65_533, STILL, later);
+        assert_eq!(teller.extension(0, later), told, "it reported on packets before the first");
+        teller.handle_report(0, STILL, now + TOLD_FOR / 2);
+        assert_eq!(teller.extension(1, later), told, "what came so early may be forgotten");
+        teller.handle_report(1, STILL, later);
+        assert_eq!(teller.extension(2, later), None);
     }
 
     #[test]
     fn a_delay_follows_the_jitter_by_eighty_milliseconds_a_second_within_what_is_allowed() {
         let (mut teller, mut now) = (teller(true), start_of_time());
         let mut told = Vec::new();
-        for sequence in 0..6 {
+        for sequence in 0..7 {
             told.push(teller.extension(sequence, now).map(|bytes| bytes[1] >> 4 | bytes[0] << 4));
             now += Duration::from_secs(1);
             teller.handle_report(sequence, Duration::from_millis(60), now);
         }
-        assert_eq!(told, [Some(10), Some(18), Some(26), Some(34), Some(40), None]);
+        assert_eq!(told, [Some(10), Some(18), Some(26), Some(34), Some(40), Some(40), None]);
     }
 
     #[test]
     fn a_delay_that_does_not_follow_the_jitter_stays() {
         let (mut teller, now) = (teller(false), start_of_time());
         teller.extension(7, now);
-        teller.handle_report(7, Duration::from_millis(60), now + Duration::from_secs(1));
+        teller.handle_report(7, Duration::from_millis(60), now + TOLD_FOR);
         assert_eq!(teller.extension(8, now), None);
     }
 }

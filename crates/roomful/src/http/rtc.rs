@@ -19,6 +19,7 @@ use roomful_sfu::join::{self, JoinAttempt, JoinError, PeerConnections};
 use roomful_sfu::token::{Grant, TokenError};
 use serde::Deserialize;
 
+use super::browser;
 use super::origin::is_this_machine;
 use super::serve::Slot;
 use super::{App, text};
@@ -178,7 +179,7 @@ fn attempt(
         grant.require_room(&RoomName::new(room))?;
     }
     let whole = query.text("join_request");
-    let (request, peer_connections) = match form {
+    let (mut request, peer_connections) = match form {
         Form::Older if whole.is_empty() => {
             let publishes_as = query.text("publish");
             if !publishes_as.is_empty() {
@@ -188,6 +189,8 @@ fn attempt(
         }
         Form::One | Form::Older => (join::decode(whole)?, PeerConnections::One),
     };
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    browser::complete(request.client_info.get_or_insert_default(), user_agent.unwrap_or_default());
     let from_loopback = app.admission.loopback_for_all || is_this_machine(client, headers);
     let attempt = JoinAttempt::new(grant, request, from_loopback)?;
     require_room(app, &attempt.grant)?;

@@ -174,6 +174,31 @@ export async function begun({ another }) {
   return seen;
 }
 
+/** Rooms begun as a preset says. @param {Place} place */
+export async function presets({ another }) {
+  const stage = { empty_timeout: 60, departure_timeout: 5, max_participants: 2, metadata: 'a stage', agents: [{ agent_name: 'prompter' }] };
+  const server = await another({ room: { max_participants: 9, room_configurations: { stage } } });
+  const place = { server, hook: 0, another };
+  const admin = await signed({ ...ADMIN, room: 'presets' });
+  /** @type {Record<string, unknown>} */
+  const seen = {};
+  const create = (/** @type {object} */ body) => twirp(place, 'CreateRoom', body, admin);
+  seen['a preset'] = await create({ name: 'presets', room_preset: 'stage', empty_timeout: 7 });
+  const agents = await twirp(place, 'ListDispatch', { room: 'presets' }, admin, 'livekit.AgentDispatchService');
+  seen['its agents'] = agents.body.agent_dispatches.map((/** @type {any} */ one) => one.agent_name);
+  seen['no such preset'] = await create({ name: 'other', room_preset: 'stag' });
+  seen['no such preset, of a room that is there'] = await create({ name: 'presets', room_preset: 'stag', metadata: 'new' });
+  const jwt = new AccessToken(KEY, SECRET, { identity: 'ann' });
+  jwt.addGrant({ roomJoin: true, room: 'joined' });
+  jwt.roomPreset = 'stage';
+  const ann = await RawClient.join(server, await jwt.toJwt());
+  const { emptyTimeout, departureTimeout, maxParticipants, metadata } = ann.messages[0].value.room;
+  seen['joined'] = { emptyTimeout, departureTimeout, maxParticipants, metadata };
+  ann.close();
+  await server.stop();
+  return seen;
+}
+
 /** What the server's API answers, as bytes on the wire. @param {Place} place */
 export async function api(place) {
   const room = 'api';
