@@ -105,9 +105,12 @@ impl EnabledCodecs {
         self.0.contains(&codec)
     }
 
-    /// As a room is described: sound first, as in LiveKit.
+    /// As a room is described: sound first, as in LiveKit, to which retransmissions count as a codec; here every video codec
+    /// has them.
     pub(crate) fn of_room(&self) -> Vec<proto::Codec> {
-        self.sound().chain(self.pictures()).collect()
+        let repairs = proto::Codec { mime: REPAIRS.to_owned(), ..proto::Codec::default() };
+        let repairs = self.pictures().next().map(|_| repairs);
+        self.sound().chain(self.pictures()).chain(repairs).collect()
     }
 
     /// As a client is told: video first, for the sake of Flutter clients that read only the first kind.
@@ -119,12 +122,8 @@ impl EnabledCodecs {
         Codec::SOUND.into_iter().filter(|codec| self.contains(*codec)).map(Into::into)
     }
 
-    /// Retransmissions count as a codec to LiveKit; here every video codec has them.
     fn pictures(&self) -> impl Iterator<Item = proto::Codec> {
-        let pictures: Vec<Codec> = self.0.iter().copied().filter(|one| !one.is_audio()).collect();
-        let repairs = (!pictures.is_empty())
-            .then(|| proto::Codec { mime: REPAIRS.to_owned(), ..proto::Codec::default() });
-        pictures.into_iter().map(Into::into).chain(repairs)
+        self.0.iter().copied().filter(|one| !one.is_audio()).map(Into::into)
     }
 
     /// The media type under which a track announced as `name` is published: its own if it may be used, else the
@@ -239,9 +238,9 @@ mod tests {
             codecs.into_iter().map(|codec| codec.mime).collect::<Vec<_>>().join(" ")
         };
         let sound = "audio/PCMU audio/PCMA audio/opus audio/red";
-        let pictures = "video/VP8 video/H264 video/VP9 video/AV1 video/H265 video/rtx";
+        let pictures = "video/VP8 video/H264 video/VP9 video/AV1 video/H265";
         let all = EnabledCodecs::default();
-        assert_eq!(mimes(all.of_room()), format!("{sound} {pictures}"));
+        assert_eq!(mimes(all.of_room()), format!("{sound} {pictures} video/rtx"));
         assert_eq!(mimes(all.of_client()), format!("{pictures} {sound}"));
         assert_eq!(mimes(EnabledCodecs::new([Codec::Opus]).of_client()), "audio/opus");
     }

@@ -15,9 +15,9 @@ const PING_INTERVAL: i32 = 5;
 /// up working connections on bad networks, longer keeps people waiting. LiveKit's own value.
 const PING_TIMEOUT: i32 = 15;
 
-/// The protocol version clients may expect. From 13 on leave requests carry an action; 15 and 16 are about
-/// messages this server does not send unasked.
-const PROTOCOL: i32 = 16;
+/// The protocol version clients may expect, LiveKit's own. From 13 on leave requests carry an action; 15 and 16 are about
+/// messages this server does not send unasked, 17 about trailers behind pictures.
+const PROTOCOL: i32 = 17;
 
 /// The LiveKit release whose signalling this server speaks. Clients switch features off for versions below
 /// those they know (RPC below 1.8.0), so the project's own version would cost them features.

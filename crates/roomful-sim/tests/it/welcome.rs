@@ -58,7 +58,6 @@ fn whoever_joins_learns_all_a_client_wants_to_know() {
             "video/VP9",
             "video/AV1",
             "video/H265",
-            "video/rtx",
             "audio/PCMU",
             "audio/PCMA",
             "audio/opus",

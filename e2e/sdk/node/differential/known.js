@@ -17,7 +17,6 @@ export const KNOWN = [
   { path: /\[join\]\.value\.participant\.state$/, why: 'joining is one step here: who is welcomed has joined' },
   { path: /^welcome\.\w+\[(update|roomUpdate)\]/, why: 'nothing to be told again: the welcome was up to date; numbers follow soon' },
   { path: /iceServers\[0\]$/, why: 'clients need no STUN server to reach this one' },
-  { path: /serverInfo\.protocol$/, why: 'version 17 adds packet trailers, of which nothing is claimed here' },
   { path: /^(api|presets)\..*\.body\.msg$/, why: 'texts are this server\'s own; codes are LiveKit\'s' },
   { path: /^api\.large metadata\.body\.meta$/, why: 'the text says it' },
   { path: /^(api\.(muting of nobody|subscribing nobody|data to nowhere|a method of nobody)\.|begun\.a dispatch there$)/, why: 'what does not exist is not_found; LiveKit says unavailable after waiting' },
