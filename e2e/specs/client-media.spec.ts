@@ -50,6 +50,18 @@ for (const [here, there] of PAIRS) {
     await ben.seesAtHeight(ann, SMALL);
   });
 
+  test(`${there} rehearses a narrow downlink, gets ${here} small, and large again afterwards`, async ({ guest }) => {
+    const [ann, ben] = [await guest('ann', { engine: here }), await guest('ben', { engine: there })];
+    await ann.turnOn();
+    await ben.seesAtHeight(ann, LARGE);
+    const narrow = (bits: number) => ben.page.evaluate((wanted) => window.room.simulateScenario('subscriber-bandwidth', wanted), bits);
+    await narrow(60_000);
+    await ben.seesAtHeight(ann, SMALL);
+    await ben.hears([ann]);
+    await narrow(0);
+    await ben.seesAtHeight(ann, LARGE);
+  });
+
   test(`adaptive stream: ${there} gets of ${here} what its element has room for, and nothing while it is hidden`, async ({ guest }) => {
     const [ann, ben] = [await guest('ann', { engine: here }), await guest('ben', { engine: there, options: { adaptiveStream: true } })];
     await ann.publishCamera();

@@ -62,6 +62,12 @@ impl Client {
         self.info.capabilities.contains(&Capability::CapPacketTrailer.into())
     }
 
+    /// Pictures that its link has no room for may be paused, as far as it says so itself; else as the room does, which
+    /// `is_usual`.
+    pub(crate) fn may_pause(&self, is_usual: bool) -> bool {
+        self.settings.subscriber_allow_pause.unwrap_or(is_usual)
+    }
+
     /// It expects to hear of requests that were carried out.
     pub(crate) fn hears_of_success(&self) -> bool {
         self.info.protocol >= HEARS_OF_SUCCESS && self.survives_unknown_messages()

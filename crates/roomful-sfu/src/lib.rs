@@ -2,6 +2,7 @@
 
 pub mod administration;
 pub mod agents;
+mod allocation;
 mod audience;
 mod client;
 mod clock;

@@ -34,7 +34,7 @@ use roomful_rtp::rtp::is_rtcp;
 use roomful_rtp::srtp::MasterKeys;
 use slotmap::{SlotMap, new_key_type};
 
-use crate::egress::{MediaKind, Wanted};
+use crate::egress::{Layer, MediaKind, Wanted};
 use crate::ids::ParticipantId;
 use crate::playout::PlayoutDelay;
 use crate::route::Route;
@@ -285,6 +285,11 @@ impl MediaPlane {
         if let Some(feed) = self.tracks.get_mut(key.track).and_then(|one| one.feed_mut(key.slot)) {
             feed.delay = Some(Box::new(DelayTeller::new(allowed, follows_jitter)));
         }
+    }
+
+    /// Bytes of payload that arrived so far of each layer of a track.
+    pub(crate) fn carried(&self, key: TrackKey) -> [u64; Layer::COUNT] {
+        self.tracks.get(key).map_or([0; Layer::COUNT], |track| track.layers.carried())
     }
 
     /// Leaves out trailers behind pictures, of which the subscriber knows nothing.

@@ -2,8 +2,10 @@
 
 use livekit_protocol as proto;
 use proto::video_layer::Mode;
+use roomful_rtp::units::Bitrate;
 use std::collections::BTreeSet;
 
+use crate::allocation::Share;
 use crate::codecs::{Codec, EnabledCodecs};
 use crate::demand::Demand;
 use crate::egress::inner::TOLERANCE;
@@ -229,22 +231,27 @@ impl Publication {
         self.track.into_iter().chain(self.further.iter().filter_map(|one| one.track))
     }
 
-    /// What to forward of one of its codecs for `wishes`, of a moving picture as many frames a second as `rate`; `None`
-    /// for nothing at all.
+    /// What to forward of one of its codecs for `wishes`, of a moving picture as many frames a second as `rate`, where its
+    /// receiver gets no more than `share`; `None` for nothing at all.
     pub(crate) fn wanted_in(
         &self,
         index: CodecIndex,
         wishes: Wishes,
         rate: Option<FrameRate>,
+        share: Share,
     ) -> Option<Wanted> {
-        let layer = self.layer_in(index, wishes)?;
+        let Share::UpTo(most) = share else { return None };
+        let wished = self.layer_in(index, wishes)?;
+        let layer = wished.min(most);
         if self.encodings_in(index) > 1 {
             return Some(Wanted { encoding: layer, inner: InnerWish { rate, ..InnerWish::ALL } });
         }
         let layers = self.layers_in(index);
         let is_best = layer.index() + 1 == layers;
         let pixels = match wishes {
-            Wishes::Size { width, height } => u64::from(width) * u64::from(height),
+            Wishes::Size { width, height } if layer == wished => {
+                u64::from(width) * u64::from(height)
+            }
             _ if is_best => u64::MAX,
             _ => self.layer_sizes(layers).get(layer.index()).copied().unwrap_or(0),
         };
@@ -273,6 +280,22 @@ impl Publication {
             Wishes::Size { width, height } => self.smallest_layer_filling(layers, width, height),
         };
         Some(wanted.min(highest))
+    }
+
+    /// What forwarding each layer takes where `rates` is what each carries: a layer inside an encoding needs those below.
+    pub(crate) fn costs_in(
+        &self,
+        index: CodecIndex,
+        rates: [Bitrate; Layer::COUNT],
+    ) -> [Bitrate; Layer::COUNT] {
+        if self.encodings_in(index) > 1 {
+            return rates;
+        }
+        let mut below = 0;
+        rates.map(|rate| {
+            below += rate.0;
+            Bitrate(below)
+        })
     }
 
     fn encodings_in(&self, index: CodecIndex) -> usize {
@@ -437,7 +460,7 @@ mod tests {
         use VideoQuality::{High, Low, Medium};
         let camera = layered(&[Low, Medium, High]);
         let inner = |wishes| {
-            let wanted = camera.wanted_in(CodecIndex::FIRST, wishes, None).unwrap();
+            let wanted = camera.wanted_in(CodecIndex::FIRST, wishes, None, Share::ALL).unwrap();
             assert_eq!(wanted.encoding, Layer::LOW, "there is no other");
             (wanted.inner.rank, wanted.inner.pixels)
         };

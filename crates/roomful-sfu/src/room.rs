@@ -11,6 +11,7 @@ mod appearances;
 mod asking;
 mod audience;
 mod blobs;
+mod capacity;
 mod data;
 mod data_tracks;
 mod demand;
@@ -113,6 +114,8 @@ struct Terms {
     data_tracks: bool,
     /// When data for slow receivers is lost.
     data: DataPolicy,
+    /// Pictures may be paused that a receiver's link has no room for.
+    may_pause: bool,
     /// Ends frames made by a server, so that whoever decrypts frames lets them pass. LiveKit's clients expect one
     /// in each room.
     sif_trailer: [u8; SIF_TRAILER_BYTES],
@@ -191,6 +194,8 @@ enum Timer {
     Demand(ParticipantId),
     /// An offer that was asked for may have to be asked for again; one that was made should be answered.
     Negotiation(ParticipantId),
+    /// What it can receive is to be shared out anew.
+    Capacity(ParticipantId),
     /// What others are told of a participant waits for the end of a burst.
     Roster(ParticipantId),
     /// Everyone is told what was gathered.
@@ -257,6 +262,7 @@ impl Room {
                 data_blobs: policy.data_blobs,
                 data_tracks: policy.data_tracks,
                 data: policy.data.clone(),
+                may_pause: policy.may_pause,
                 sif_trailer,
             },
         };
@@ -378,6 +384,7 @@ impl Room {
             }
             Timer::Negotiation(id) => self.refresh_sections(id, now),
             Timer::Demand(id) => self.tell_demand(id, now),
+            Timer::Capacity(id) => self.share_out(id, now),
             Timer::Roster(id) => self.tell_roster(id, now),
             Timer::Gathered => self.tell_gathered(now),
             Timer::Token(id) => self.refresh_token(id, now),

@@ -34,6 +34,9 @@ pub struct RoomPolicy {
     pub data_tracks: bool,
     /// When data for slow receivers is lost.
     pub data: DataPolicy,
+    /// Pictures may be paused that a receiver's link has no room for, unless its client says otherwise. If not, it gets the
+    /// smallest layer all the same.
+    pub may_pause: bool,
     /// Whether, and how, applications are told what happens ([`crate::Output::Notice`]).
     pub notices: NoticePolicy,
     /// A room of more participants is a large one: what everyone is to know of everyone is gathered for a moment there
@@ -86,6 +89,7 @@ impl Default for RoomPolicy {
             auto_create: true,
             remote_unmute: false,
             data_blobs: false,
+            may_pause: false,
             data_tracks: true,
             data: DataPolicy::default(),
             notices: NoticePolicy::Untold,

@@ -13,6 +13,8 @@ use proto::request_response::{Reason, Request};
 use proto::signal_request::Message as Incoming;
 use proto::simulate_scenario::Scenario as Asked;
 
+use roomful_rtp::units::Bitrate;
+
 use crate::codecs::Codec;
 use crate::egress::FrameRate;
 use crate::ids::TrackSid;
@@ -79,6 +81,8 @@ pub(crate) enum Scenario {
     ServerLeave,
     /// The server tells the participant to join anew.
     FullReconnect,
+    /// The participant receives no more than so much; `None`: as much as it wishes.
+    Bandwidth(Option<Bitrate>),
     /// The next resume is cut as soon as it is done.
     CutResume,
     /// The next resume is cut before it is answered.
@@ -139,6 +143,8 @@ pub(crate) enum Change {
     AudioDemand { track: TrackSid, codecs: Vec<(Codec, bool)> },
     /// Somebody receives your track now.
     TrackSubscribed(TrackSid),
+    /// These pictures are paused, or come again: what you can receive has no room for more.
+    StreamStates(Vec<proto::StreamStateInfo>),
     /// You may, or may not, have that track, by the will of its publisher.
     SubscriptionAllowed { publisher: String, track: TrackSid, allowed: bool },
     /// You cannot have that track.
@@ -292,8 +298,9 @@ fn scenario(asked: Option<Asked>) -> Result<Scenario, Refusal> {
                 Err(_) => return Err(unsupported("a protocol this server does not know")),
             })
         }
-        Some(Asked::SubscriberBandwidth(_)) => {
-            return Err(unsupported("a bandwidth to be simulated: none is estimated yet"));
+        Some(Asked::SubscriberBandwidth(bits)) => {
+            let bits = u64::try_from(bits).ok().filter(|bits| *bits > 0);
+            Scenario::Bandwidth(bits.map(Bitrate))
         }
         None => return Err(unsupported("a scenario of a kind this server does not know")),
     })

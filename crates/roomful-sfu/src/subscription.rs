@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::allocation::Share;
 use crate::egress::{FrameRate, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::FeedKey;
@@ -21,6 +22,8 @@ pub(crate) struct Subscription {
     pub(crate) wishes: Wishes,
     /// Frames a second that are enough; `None` for all there are.
     pub(crate) rate: Option<FrameRate>,
+    /// How much of it its subscriber can receive.
+    pub(crate) share: Share,
     /// The codec of it that its subscriber gets; the first until one is chosen.
     pub(crate) codec: CodecIndex,
     /// The section that carries it, once an answer said so.

@@ -174,6 +174,7 @@ impl Config {
         environment::lay_over(&mut file, variables, &mut warnings)?;
         let rtc = file.rtc.unwrap_or_default();
         let data = rtc.data_policy();
+        let pausing = rtc.congestion_control.as_ref().and_then(|one| one.allow_pause);
         let udp_ports = flags.udp_port.or(rtc.udp_port).unwrap_or(DEFAULT_UDP_PORT.into());
         let workers = flags.workers.or(file.workers);
         let workers = fit_workers(workers, udp_ports, &mut warnings)?;
@@ -201,6 +202,7 @@ impl Config {
         let max_connections = flags.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         let notices = room.notices(webhooks.is_some());
         let mut rooms = room.read(flags.max_participants, &mut warnings)?;
+        rooms.may_pause = pausing.unwrap_or(false);
         rooms.data = data;
         rooms.notices = notices;
         rooms.data_blobs = file.enable_participant_data_blob.unwrap_or(false);

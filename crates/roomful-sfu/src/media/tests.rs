@@ -115,7 +115,7 @@ impl Stage {
                 .plane
                 .add_feed(from.tracks[track], to.key, section, ssrcs, 40, self.now)
                 .unwrap();
-            self.plane.set_wanted(feed, Some(crate::egress::Layer::LOW.into()), self.now);
+            self.plane.set_wanted(feed, Some(Layer::LOW.into()), self.now);
             feed
         });
         feeds.sort();

@@ -373,6 +373,7 @@ impl Room {
         self.timers.set(Timer::Demand(id), None);
         self.timers.set(Timer::SimulatedSpeech(id), None);
         self.rehearsals.forget(id);
+        self.timers.set(Timer::Capacity(id), None);
         self.timers.set(Timer::Negotiation(id), None);
         self.timers.set(Timer::Roster(id), None);
         self.timers.set(Timer::Token(id), None);

@@ -26,6 +26,7 @@ impl Room {
         for change in self.allowances(id) {
             self.tell(id, change);
         }
+        self.repeat_paused(id);
         if self.participants.get(&id).is_some_and(|one| !one.data.tracks.wanted.is_empty()) {
             self.tell_handles(id);
         }

@@ -7,6 +7,7 @@ use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 
+use super::capacity::Capacity;
 use super::{Room, RoomOutput, Timer};
 use crate::ids::{ConnectionId, Identity, ParticipantId};
 use crate::participant::Participant;
@@ -18,6 +19,8 @@ pub(super) struct Rehearsals {
     cuts: BTreeMap<ParticipantId, Cut>,
     /// Who is to have which ways for its media, and until when: whoever joins anew is another participant.
     ways: BTreeMap<Identity, (Ways, Instant)>,
+    /// Who is to receive only so much.
+    pub(super) capacities: BTreeMap<ParticipantId, Capacity>,
 }
 
 /// A WebSocket that is to be cut when its participant resumes.
@@ -73,6 +76,7 @@ impl Room {
             Scenario::CutResume => self.arm_cut(from, CutAt::Resumed, now),
             Scenario::CutResumeUnanswered => self.arm_cut(from, CutAt::Opening, now),
             Scenario::Ways(ways) => self.set_ways(from, ways, now),
+            Scenario::Bandwidth(bitrate) => self.set_capacity(from, bitrate, now),
         }
     }
 
@@ -152,5 +156,6 @@ impl Rehearsals {
     /// A participant left.
     pub(super) fn forget(&mut self, id: ParticipantId) {
         self.cuts.remove(&id);
+        self.capacities.remove(&id);
     }
 }

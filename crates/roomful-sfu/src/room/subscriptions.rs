@@ -6,6 +6,7 @@ use livekit_protocol as proto;
 use proto::SubscriptionError;
 
 use super::Room;
+use crate::allocation::Share;
 use crate::egress::{FrameRate, Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::limits;
@@ -139,6 +140,7 @@ impl Room {
             kind: publication.kind(),
             wishes: Wishes::Quality(proto::VideoQuality::High),
             rate: None,
+            share: Share::ALL,
             codec: CodecIndex::FIRST,
             section: None,
             feed: None,
@@ -225,7 +227,8 @@ impl Room {
         } else if subscription.kind == MediaKind::Audio {
             (subscription.wishes != Wishes::Disabled).then_some(Layer::LOW.into())
         } else {
-            publication.wanted_in(subscription.codec, subscription.wishes, subscription.rate)
+            let Subscription { codec, wishes, rate, share, .. } = *subscription;
+            publication.wanted_in(codec, wishes, rate, share)
         };
         self.media.set_wanted(feed, wanted, now);
     }

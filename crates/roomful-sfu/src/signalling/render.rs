@@ -70,12 +70,11 @@ pub(crate) fn render(change: Change, server: &ServerFacts) -> proto::SignalRespo
         Change::TrackSubscribed(track) => {
             Outgoing::TrackSubscribed(proto::TrackSubscribed { track_sid: track.to_string() })
         }
+        Change::StreamStates(stream_states) => {
+            Outgoing::StreamStateUpdate(proto::StreamStateUpdate { stream_states })
+        }
         Change::SubscriptionAllowed { publisher, track, allowed } => {
-            Outgoing::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
-                participant_sid: publisher,
-                track_sid: track.to_string(),
-                allowed,
-            })
+            permission(publisher, &track, allowed)
         }
         Change::SubscriptionRefused { track, error } => {
             Outgoing::SubscriptionResponse(proto::SubscriptionResponse {
@@ -202,6 +201,14 @@ fn demand(
         subscribed_qualities: first.unwrap_or_default(),
         subscribed_codecs: codecs.collect(),
     }
+}
+
+fn permission(publisher: String, track: &TrackSid, allowed: bool) -> Outgoing {
+    Outgoing::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
+        participant_sid: publisher,
+        track_sid: track.to_string(),
+        allowed,
+    })
 }
 
 fn audio_demand(track: &TrackSid, codecs: Vec<(Codec, bool)>) -> proto::SubscribedAudioCodecUpdate {

@@ -136,3 +136,17 @@ fn a_publisher_is_told_the_largest_layer_that_anybody_wants() {
     world.run(SECOND);
     assert_eq!(wanted(&world), [true, true, true]);
 }
+
+#[test]
+fn whoever_can_receive_little_gets_the_smallest_layer() {
+    let (mut world, ids) = layered_call(712, &["ann", "bob", "cy"]);
+    for (bits, layer) in [(1, 0), (0, 2)] {
+        crate::capacity::narrow(&mut world, ids[1], bits);
+        let since = world.now();
+        world.run(SECOND);
+        let (largest, count) = pictures(&world, ids[1], ids[0], since);
+        assert_eq!(largest, layer);
+        assert!((28..=31).contains(&count), "{count} pictures in a second");
+        assert_eq!(pictures(&world, ids[2], ids[0], since).0, 2);
+    }
+}

@@ -10,6 +10,7 @@
 mod administration;
 mod agents;
 mod calls;
+mod capacity;
 mod churn;
 mod codecs;
 mod data;

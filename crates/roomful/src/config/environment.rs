@@ -84,6 +84,10 @@ const SETTINGS: &[(&str, Set)] = &[
     ("rtc.data_channel_max_buffered_amount", |file, text| {
         read(&mut file.rtc.get_or_insert_default().data_channel_max_buffered_amount, text)
     }),
+    ("rtc.congestion_control.allow_pause", |file, text| {
+        let rtc = file.rtc.get_or_insert_default();
+        read(&mut rtc.congestion_control.get_or_insert_default().allow_pause, text)
+    }),
     ("rtc.datachannel_slow_threshold", |file, text| {
         read(&mut file.rtc.get_or_insert_default().datachannel_slow_threshold, text)
     }),

@@ -57,8 +57,15 @@ pub(super) struct FileRtc {
     pub(super) data_channel_max_buffered_amount: Option<usize>,
     /// In bits a second.
     pub(super) datachannel_slow_threshold: Option<u64>,
+    pub(super) congestion_control: Option<FileCongestion>,
     pub(super) datachannel_lossy_target_latency: Option<FileDuration>,
     pub(super) datachannel_data_track_target_latency: Option<FileDuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FileCongestion {
+    pub(super) allow_pause: Option<bool>,
 }
 
 impl FileRtc {

@@ -267,6 +267,17 @@ fn codecs_and_turn_servers_are_told_to_clients() {
 }
 
 #[test]
+fn pictures_may_be_paused_where_the_file_allows_it() {
+    assert!(!load("", &[]).unwrap().rooms.may_pause);
+    let config = load("rtc: {congestion_control: {allow_pause: true}}", &[]).unwrap();
+    assert!(config.rooms.may_pause && config.warnings.is_empty());
+    let config = load("rtc: {congestion_control: {enabled: true}}", &[]).unwrap();
+    assert!(config.warnings[0].contains("rtc.congestion_control.enabled has no effect"));
+    let error = load("rtc: {congestion_control: {allow_pause: 3}}", &[]).err().unwrap();
+    assert!(error.to_string().contains("rtc.congestion_control.allow_pause must be"), "{error}");
+}
+
+#[test]
 fn limits_of_data_have_livekits_names_and_defaults() {
     let data = load("", &[]).unwrap().rooms.data;
     assert_eq!((data.slow_below, data.lossy_latency), (0, Duration::ZERO));

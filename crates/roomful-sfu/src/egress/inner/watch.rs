@@ -11,6 +11,8 @@ use crate::egress::codec::{Codec, vp9};
 pub struct LayerWatch {
     shape: Shape,
     count: Count,
+    /// Bytes of payload that arrived so far of each encoding, or of each layer inside the only one.
+    carried: [u64; Layer::COUNT],
     /// Of encodings with dependency descriptors, once there are any.
     dependencies: Option<Box<[Dependencies; Layer::COUNT]>>,
 }
@@ -59,8 +61,22 @@ impl LayerWatch {
         &self.shape
     }
 
+    /// Bytes of payload that arrived so far of each encoding, or of each layer inside the only one.
+    pub fn carried(&self) -> [u64; Layer::COUNT] {
+        self.carried
+    }
+
     /// Looks into the next packet of an encoding. `None`: it says nothing of layers.
     pub fn observe(&mut self, packet: &Observed<'_>) -> Option<LayerFrame> {
+        let frame = self.look_into(packet);
+        let inside = frame.map_or(0, |frame| usize::from(frame.spatial));
+        if let Some(carried) = self.carried.get_mut(packet.layer.index().max(inside)) {
+            *carried += packet.payload.len() as u64;
+        }
+        frame
+    }
+
+    fn look_into(&mut self, packet: &Observed<'_>) -> Option<LayerFrame> {
         let frame = match packet.codec {
             Codec::Vp9 => self.observe_vp9(packet.payload)?,
             Codec::Av1 if !packet.descriptor.is_empty() => self.observe_descriptor(packet)?,
