@@ -79,7 +79,7 @@ impl Stream {
         let lost = self.judged.lost.saturating_sub(former.lost);
         let lost = u64::try_from(lost).unwrap_or(0);
         let expected = self.judged.received.saturating_sub(former.received) + lost;
-        let lost = lost.saturating_sub(former.repaired);
+        let lost = i64::try_from(lost.saturating_sub(former.repaired)).unwrap_or(i64::MAX);
         Passage { expected, lost, jitter: reception.jitter() }
     }
 

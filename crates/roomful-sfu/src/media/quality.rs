@@ -37,8 +37,8 @@ pub(super) enum Way {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Passage {
     pub(super) expected: u64,
-    /// Of those, what never arrived.
-    pub(super) lost: u64,
+    /// Of those, what never arrived. Less than nothing where what seemed lost before came after all.
+    pub(super) lost: i64,
     /// The largest mean deviation in the spacing of sound.
     pub(super) jitter: Duration,
 }
@@ -167,7 +167,7 @@ impl Passage {
     }
 
     fn loss_percent(&self) -> f32 {
-        100.0 * self.lost as f32 / self.expected.max(1) as f32
+        100.0 * self.lost.max(0) as f32 / self.expected.max(1) as f32
     }
 }
 
@@ -194,11 +194,12 @@ impl Sending {
         if passed > u32::from(u16::MAX) {
             return None;
         }
-        // What never came from the publisher is missing here, too, and no fault of this path.
-        let holes = holes.saturating_sub(before.holes);
-        let lost = u64::try_from(lost.saturating_sub(before.lost)).unwrap_or(0);
-        let expected = u64::from(passed).saturating_sub(holes);
-        let lost = lost.saturating_sub(holes).min(expected);
+        // What never came from the publisher is missing here, too, and no fault of this path. One that comes late fills its
+        // hole here before it does so there: for a moment it seems lost, and the next report takes that back.
+        let holes = holes as i64 - before.holes as i64;
+        let expected = u64::from(passed).saturating_sub(u64::try_from(holes).unwrap_or(0));
+        let lost = i64::from(lost.saturating_sub(before.lost)) - holes;
+        let lost = lost.min(i64::try_from(expected).unwrap_or(i64::MAX));
         // Only of sound is jitter told apart from the bursts in which pictures are sent: at 48 kHz (RFC 7587 §4.1).
         let jitter = Duration::from_micros(u64::from(block.jitter) * 1_000 / 48);
         Some(Passage { expected, lost, jitter })
@@ -221,7 +222,7 @@ mod tests {
         seconds: u32,
         judge: &mut QualityJudge,
         kind: MediaKind,
-        lost: u64,
+        lost: i64,
     ) -> Vec<ConnectionQuality> {
         let passed = Passage { expected: 50, lost, jitter: Duration::from_millis(5) };
         let mut grades = Vec::new();
@@ -296,6 +297,11 @@ mod tests {
         let passed = sending.handle_report(&block(1_200, 35)).unwrap();
         assert_eq!((passed.expected, passed.lost), (180, 10), "20 of 30 were never sent");
         assert_eq!(passed.jitter, Duration::from_millis(10));
+        sending.handle_sent(1_100);
+        (1_201..1_220).for_each(|seq| sending.handle_sent(seq));
+        let seems_lost = sending.handle_report(&block(1_210, 36)).unwrap();
+        let taken_back = sending.handle_report(&block(1_219, 35)).unwrap();
+        assert_eq!([seems_lost.lost, taken_back.lost], [1, -1], "it was on its way");
         assert_eq!(sending.handle_report(&block(10, 0)), None, "begun anew");
         let nonsense = sending.handle_report(&block(20, i32::MAX)).unwrap();
         assert_eq!((nonsense.expected, nonsense.lost), (10, 10));
