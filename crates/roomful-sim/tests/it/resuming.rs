@@ -109,7 +109,7 @@ fn a_simulated_speaker_talks_as_long_as_asked() {
 #[test]
 fn scenarios_that_cannot_happen_here_are_refused_and_harm_nobody() {
     let (mut world, ids) = call(228, &["ann", "bob"]);
-    simulate(&mut world, ids[0], Scenario::SubscriberBandwidth(100));
+    simulate(&mut world, ids[0], Scenario::SwitchCandidateProtocol(9));
     simulate(&mut world, ids[0], Scenario::SwitchCandidateProtocol(1));
     let refusals = world.client(ids[0]).refusals();
     assert_eq!(refusals.len(), 2);
