@@ -32,7 +32,7 @@ export const KNOWN = [
   { path: /^api\.(moving|forwarding)\./, why: 'the open LiveKit moves and forwards nobody' },
   { path: /answers\[requestResponse\]\.value\.message$/, why: 'says what was wrong, where LiveKit says nothing or less' },
   { path: /^requests\.metadata\.answers/, why: 'one request is told as one update with one token; LiveKit tells three' },
-  { path: /^requests\.metadata too large\.answers/, why: 'LiveKit answers at times after the ping that was sent later' },
+  { path: /^requests\.(metadata too large|muting an unknown track)\.answers/, why: 'LiveKit answers at times after the ping that was sent later' },
   { path: /^requests\.subscribing to an unknown track\./, why: 'answered at once; LiveKit waits for the track' },
   { path: /^requests\.an offer that is none\./, why: 'refused with the reason; LiveKit says nothing' },
   { path: /^reasons\..*participantDisconnected\]/, why: 'told at once and with its reason; LiveKit tells later than the second in which the script listens' },
