@@ -80,3 +80,20 @@ pub fn entry(codec: Codec, payload: &[u8]) -> Entry {
 pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     !codec.is_audio() && entry(codec, payload) != Entry::No
 }
+
+/// The best entry any of several units in one packet offers, up to the first malformed length: each stands behind a length of two
+/// octets (RFC 6184 §5.7.1, RFC 7798 §4.4.2).
+fn best_entry(mut units: &[u8], entry: impl Fn(&[u8]) -> Entry) -> Entry {
+    let mut best = Entry::No;
+    while let Some((size, rest)) = units.split_first_chunk::<2>() {
+        let size = usize::from(u16::from_be_bytes(*size));
+        let Some((unit, following)) = rest.split_at_checked(size) else { break };
+        match entry(unit) {
+            Entry::Yes => return Entry::Yes,
+            Entry::IfFrameBegins => best = Entry::IfFrameBegins,
+            Entry::No => {}
+        }
+        units = following;
+    }
+    best
+}

@@ -1,6 +1,6 @@
 //! H.264 packetization modes 0 and 1 (RFC 6184 §5.2, §5.6–5.8).
 
-use super::Entry;
+use super::{Entry, best_entry};
 
 const UNIT_TYPE: u8 = 0x1f;
 const IDR_SLICE: u8 = 5;
@@ -17,31 +17,16 @@ const FIRST_MACROBLOCK: u8 = 0x80;
 pub(super) fn entry(payload: &[u8]) -> Entry {
     let Some((&header, rest)) = payload.split_first() else { return Entry::No };
     match header & UNIT_TYPE {
-        STAP_A => aggregate_entry(rest),
+        STAP_A => best_entry(rest, |unit| match unit.split_first() {
+            Some((&header, body)) => unit_entry(header & UNIT_TYPE, body),
+            None => Entry::No,
+        }),
         FU_A => match rest.split_first() {
             Some((&fu, unit)) if fu & FU_START != 0 => unit_entry(fu & UNIT_TYPE, unit),
             _ => Entry::No,
         },
         unit_type => unit_entry(unit_type, rest),
     }
-}
-
-/// The best entry any unit of a STAP-A offers, up to the first malformed length.
-fn aggregate_entry(mut units: &[u8]) -> Entry {
-    let mut best = Entry::No;
-    while let Some((size, rest)) = units.split_first_chunk::<2>() {
-        let size = usize::from(u16::from_be_bytes(*size));
-        let Some((unit, following)) = rest.split_at_checked(size) else { break };
-        if let Some((&header, body)) = unit.split_first() {
-            match unit_entry(header & UNIT_TYPE, body) {
-                Entry::Yes => return Entry::Yes,
-                Entry::IfFrameBegins => best = Entry::IfFrameBegins,
-                Entry::No => {}
-            }
-        }
-        units = following;
-    }
-    best
 }
 
 /// `body` is what follows the unit's header octet.

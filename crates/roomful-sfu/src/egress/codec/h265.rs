@@ -1,7 +1,7 @@
 //! H.265: single units, aggregation packets and fragmentation units (RFC 7798 §4.4), without decoding order numbers
 //! (`sprop-max-don-diff`, which no browser uses).
 
-use super::Entry;
+use super::{Entry, best_entry};
 
 /// Types of units (ITU-T H.265 table 7-1): those a decoder can begin with, from BLA_W_LP to CRA_NUT.
 const FIRST_INTRA: u8 = 16;
@@ -22,7 +22,10 @@ const FIRST_SEGMENT: u8 = 0x80;
 pub(super) fn entry(payload: &[u8]) -> Entry {
     let [first, _, rest @ ..] = payload else { return Entry::No };
     match unit_type(*first) {
-        AGGREGATION => aggregate_entry(rest),
+        AGGREGATION => best_entry(rest, |unit| match unit {
+            [first, _, body @ ..] => unit_entry(unit_type(*first), body),
+            _ => Entry::No,
+        }),
         FRAGMENTATION => match rest.split_first() {
             Some((&fragment, body)) if fragment & FRAGMENT_START != 0 => {
                 unit_entry(fragment & FRAGMENT_TYPE, body)
@@ -31,24 +34,6 @@ pub(super) fn entry(payload: &[u8]) -> Entry {
         },
         unit_type => unit_entry(unit_type, rest),
     }
-}
-
-/// The best entry any unit of an aggregation packet offers, up to the first malformed length.
-fn aggregate_entry(mut units: &[u8]) -> Entry {
-    let mut best = Entry::No;
-    while let Some((size, rest)) = units.split_first_chunk::<2>() {
-        let size = usize::from(u16::from_be_bytes(*size));
-        let Some((unit, following)) = rest.split_at_checked(size) else { break };
-        if let [first, _, body @ ..] = unit {
-            match unit_entry(unit_type(*first), body) {
-                Entry::Yes => return Entry::Yes,
-                Entry::IfFrameBegins => best = Entry::IfFrameBegins,
-                Entry::No => {}
-            }
-        }
-        units = following;
-    }
-    best
 }
 
 /// `body` is what follows the two octets of the unit's header.
