@@ -16,6 +16,7 @@ use crate::egress::{Layer, MediaKind};
 use crate::ids::{ParticipantId, TrackSid};
 use crate::media::TrackKey;
 use crate::signalling::Change;
+use crate::subscription::Subscription;
 
 /// How much a participant can receive, and what its tracks had carried when that was looked at last.
 #[derive(Debug)]
@@ -45,41 +46,35 @@ impl Room {
 
     /// Shares out what `id` can receive, by what its tracks carried since the last time.
     pub(super) fn share_out(&mut self, id: ParticipantId, now: Instant) {
-        let after = self.carried(id);
-        let Some(capacity) = self.rehearsals.capacities.get_mut(&id) else { return };
-        let span = now.saturating_duration_since(capacity.looked);
-        let before = std::mem::replace(&mut capacity.carried, after.clone());
-        capacity.looked = now;
-        let mut left = capacity.bitrate.0;
+        let carried = self.carried(id);
+        let Some(capacity) = self.rehearsals.capacities.get(&id) else { return };
         let Some(participant) = self.participants.get(&id) else { return };
         let may_pause = participant.client.may_pause(self.terms.may_pause);
-        let mut claims = Vec::new();
-        for (track, subscription) in &participant.subscriptions {
-            let rate = |layer: Layer| {
-                let at = |all: &BTreeMap<TrackSid, [u64; Layer::COUNT]>| {
-                    all.get(track).map_or(0, |carried| carried[layer.index()])
-                };
-                let bytes = at(&after).saturating_sub(at(&before));
-                Bitrate::of(bytes, span).unwrap_or_default()
-            };
-            let rates = Layer::ALL.map(rate);
-            if subscription.kind == MediaKind::Audio {
-                left = left.saturating_sub(rates[0].0);
-                continue;
-            }
-            let publisher = self.participants.get(&subscription.publisher);
-            let Some(publication) = publisher.and_then(|one| one.publications.get(track)) else {
-                continue;
-            };
-            let Some(wished) = publication.layer_in(subscription.codec, subscription.wishes) else {
-                continue;
-            };
-            let costs = publication.costs_in(subscription.codec, rates);
-            claims.push((track.clone(), Claim { wished, costs }));
-        }
-        let asked: Vec<Claim> = claims.iter().map(|(_, claim)| *claim).collect();
-        let shares = allocate(Bitrate(left), &asked, may_pause);
-        let shares = claims.into_iter().map(|(track, _)| track).zip(shares).collect();
+        let span = now.saturating_duration_since(capacity.looked);
+        let rates = |track: &TrackSid| {
+            let before = capacity.carried.get(track).copied().unwrap_or_default();
+            let after = carried.get(track).copied().unwrap_or(before);
+            let bytes = |layer: Layer| after[layer.index()].saturating_sub(before[layer.index()]);
+            Layer::ALL.map(|layer| Bitrate::of(bytes(layer), span).unwrap_or_default())
+        };
+        let of_sound =
+            participant.subscriptions.iter().filter(|(_, one)| one.kind == MediaKind::Audio);
+        let sound: u64 = of_sound.map(|(track, _)| rates(track)[0].0).sum();
+        let left = Bitrate(capacity.bitrate.0.saturating_sub(sound));
+        let claim = |(track, subscription): (&TrackSid, &Subscription)| {
+            let publisher = self.participants.get(&subscription.publisher)?;
+            let publication = publisher.publications.get(track)?;
+            let wished = publication.layer_in(subscription.codec, subscription.wishes)?;
+            let costs = publication.costs_in(subscription.codec, rates(track));
+            let is_video = subscription.kind == MediaKind::Video;
+            is_video.then(|| (track.clone(), Claim { wished, costs }))
+        };
+        let claims = participant.subscriptions.iter().filter_map(claim);
+        let (tracks, claims): (Vec<TrackSid>, Vec<Claim>) = claims.unzip();
+        let shares = tracks.into_iter().zip(allocate(left, &claims, may_pause)).collect();
+        let bitrate = capacity.bitrate;
+        let capacity = Capacity { bitrate, looked: now, carried };
+        self.rehearsals.capacities.insert(id, capacity);
         self.set_shares(id, shares, now);
         self.timers.set(Timer::Capacity(id), Some(now + DECIDE_EVERY));
     }
