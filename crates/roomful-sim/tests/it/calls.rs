@@ -15,7 +15,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// A room in which everyone is connected and publishes a camera and a voice.
 pub(crate) fn call(seed: u64, names: &[&str]) -> (World, Vec<ClientId>) {
-    let mut world = World::new(seed).unwrap();
+    call_in(World::new(seed).unwrap(), names)
+}
+
+/// The same in a world of one's own.
+pub(crate) fn call_in(mut world: World, names: &[&str]) -> (World, Vec<ClientId>) {
     let ids: Vec<_> = names.iter().map(|name| join(&mut world, name, "garden")).collect();
     for id in &ids {
         publish(&mut world, *id, TrackPlan::CAMERA);

@@ -4,7 +4,7 @@ use proto::signal_request::Message as Request;
 use proto::signal_response::Message as Response;
 use proto::simulate_scenario::Scenario;
 use roomful_sfu::RoomPolicy;
-use roomful_sim::client::{TrackKey, TrackPlan};
+use roomful_sim::client::TrackKey;
 use roomful_sim::{ClientId, World};
 
 use crate::calls::*;
@@ -12,15 +12,7 @@ use crate::calls::*;
 /// Ann and Bob with cameras and voices, in a room where pictures may be paused or not.
 fn room(seed: u64, may_pause: bool) -> (World, Vec<ClientId>) {
     let rooms = RoomPolicy { may_pause, ..RoomPolicy::default() };
-    let mut world = World::with_rooms(seed, rooms).unwrap();
-    let ids = ["ann", "bob"].map(|name| join(&mut world, name, "garden")).to_vec();
-    for id in &ids {
-        publish(&mut world, *id, TrackPlan::CAMERA);
-        publish(&mut world, *id, TrackPlan::VOICE);
-    }
-    world.check_invariants(3 * SECOND).unwrap();
-    world.run(SECOND);
-    (world, ids)
+    call_in(World::with_rooms(seed, rooms).unwrap(), &["ann", "bob"])
 }
 
 /// Lets somebody receive so many bits a second; 0 for all.
